@@ -1,0 +1,1 @@
+"""Probes with an adversary or the unusual: evasion, poisoning, backdoors, out-of-distribution inputs, privacy."""

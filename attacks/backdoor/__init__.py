@@ -1,0 +1,1 @@
+"""Backdoors: whether a trigger planted in the training data is learned."""

@@ -1,0 +1,1 @@
+"""Adversarial examples: how far inputs must move before the answer changes."""

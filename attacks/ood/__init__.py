@@ -1,0 +1,1 @@
+"""Unusual inputs: whether the model can tell what it was not trained for."""

@@ -1,0 +1,1 @@
+"""Security and robustness audit for classifiers."""

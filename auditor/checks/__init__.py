@@ -1,0 +1,1 @@
+"""Probes without an adversary: accuracy and calibration."""

@@ -1,0 +1,168 @@
+"""Data under audit: named, read-only arrays with their domain, classes, licence and a digest of the content."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.errors import DataError
+from auditor.record import DatasetRecord, array_digest
+
+Array = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """Which values an input may take: `low` and `high` are numbers, or arrays of one entry a feature.
+
+    Perturbation sizes are fractions of `high - low`, so that an epsilon means the same for every feature.
+    """
+
+    low: Array
+    high: Array
+    feature_names: tuple[str, ...] = ()
+
+    @classmethod
+    def unit(cls, shape: Sequence[int]) -> "Domain":
+        """The domain [0, 1] of every feature."""
+        return cls(np.zeros(shape, np.float32), np.ones(shape, np.float32))
+
+    @cached_property
+    def span(self) -> Array:
+        """Width of each feature's range; 1 where a feature is constant, which then cannot move."""
+        width = self.high - self.low
+        return np.where(width > 0, width, 1).astype(np.float32)
+
+    def to_unit(self, x: Array) -> npt.NDArray[np.float64]:
+        """Inputs in units of the range, in float64."""
+        return (np.asarray(x, np.float64) - self.low) / self.span
+
+    def clip(self, x: Array) -> Array:
+        """Inputs moved to the nearest value inside the domain."""
+        return np.clip(x, self.low, self.high).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Named arrays of a classification problem, checked when made and read-only afterwards.
+
+    `x_*` are float32 of shape (N, features) or (N, C, H, W), as the subject sees them; `y_*` are int64 of shape (N,)
+    with values 0 to K-1. Raises DataError, naming the array and what to do, for wrong shapes, labels outside the
+    classes, values that are not finite or outside the domain, and empty splits.
+    """
+
+    id: str
+    x_train: Array
+    y_train: Labels
+    x_test: Array
+    y_test: Labels
+    classes: tuple[str, ...]
+    domain: Domain
+    licence: str = "not stated"
+    ood: Mapping[str, Array] = field(default_factory=dict)
+    groups: Mapping[str, Labels] = field(default_factory=dict)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        check(self)
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test, *self.ood.values(), *self.groups.values()):
+            array.setflags(write=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x_test.shape[1:])
+
+    @property
+    def is_image(self) -> bool:
+        """Whether inputs are (C, H, W)."""
+        return len(self.shape) == 3
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the content: arrays, classes and domain, not names."""
+        parts = [self.x_train, self.y_train, self.x_test, self.y_test, self.domain.low, self.domain.high]
+        for mapping in (self.ood, self.groups):
+            for name in sorted(mapping):
+                parts += [np.array(name), mapping[name]]
+        return array_digest(*parts, np.array(self.classes))
+
+    @cached_property
+    def test_rows(self) -> npt.NDArray[np.str_]:
+        """Identity of each test row: content hash with occurrence, so that releases can be paired."""
+        return row_ids(self.x_test, self.y_test)
+
+    def facts(self) -> DatasetRecord:
+        """What the record says of this data."""
+        count = len(self.classes)
+        return DatasetRecord(
+            id=self.id, sha256=self.sha256, rows={"train": len(self.x_train), "test": len(self.x_test)},
+            shape=self.shape, classes=self.classes, licence=self.licence, ood=tuple(sorted(self.ood)),
+            range=(float(self.domain.low.min()), float(self.domain.high.max())), description=self.description,
+            class_counts={
+                "train": tuple(np.bincount(self.y_train, minlength=count).tolist()),
+                "test": tuple(np.bincount(self.y_test, minlength=count).tolist()),
+            },
+        )
+
+
+def row_ids(x: Array, y: Labels | None = None, *, prefix: str = "") -> npt.NDArray[np.str_]:
+    """Identity of each row: 16 hex digits of the content hash, then `.k` for its k-th further occurrence."""
+    labels = np.zeros(len(x), np.int64) if y is None else y
+    seen: Counter[str] = Counter()
+    ids = []
+    for row, label in zip(x, labels, strict=True):
+        key = hashlib.sha256(np.ascontiguousarray(row).tobytes() + int(label).to_bytes(8, "little", signed=True)).hexdigest()[:16]
+        ids.append(f"{prefix}{key}.{seen[key]}" if seen[key] else f"{prefix}{key}")
+        seen[key] += 1
+    return np.array(ids, dtype=np.str_)
+
+
+def check(data: Dataset) -> None:
+    """Raise DataError for the first thing that makes this data unusable."""
+    if len(data.classes) < 2:
+        raise DataError(f"{data.id}: {len(data.classes)} class named; a classifier needs at least two")
+    for split in ("train", "test"):
+        _check_split(data, split, getattr(data, f"x_{split}"), getattr(data, f"y_{split}"))
+    if data.x_train.shape[1:] != data.x_test.shape[1:]:
+        raise DataError(f"{data.id}: x_train has rows of shape {data.x_train.shape[1:]}, x_test of {data.x_test.shape[1:]}")
+    for name, x in data.ood.items():
+        _check_values(f"{data.id}: x_ood_{name}", x)
+        if x.shape[1:] != data.x_test.shape[1:]:
+            raise DataError(f"{data.id}: x_ood_{name} has rows of shape {x.shape[1:]}; the test rows have {data.x_test.shape[1:]}")
+
+
+def _check_split(data: Dataset, split: str, x: Array, y: Labels) -> None:
+    place = f"{data.id}: x_{split}"
+    if len(x) == 0:
+        raise DataError(f"{place} is empty; an audit needs rows to train on and rows to test")
+    if x.ndim not in (2, 4):
+        raise DataError(f"{place} has shape {x.shape}; expected (N, features) or (N, channels, height, width)")
+    if y.shape != (len(x),):
+        raise DataError(f"{data.id}: y_{split} has shape {y.shape}; expected ({len(x)},), one label a row of x_{split}")
+    _check_values(place, x)
+    outside = (y < 0) | (y >= len(data.classes))
+    if outside.any():
+        first = int(np.flatnonzero(outside)[0])
+        hint = " (labels that start at 1? subtract 1)" if y.min() == 1 and y.max() == len(data.classes) else ""
+        raise DataError(
+            f"{data.id}: y_{split}[{first}] is {int(y[first])}, outside the {len(data.classes)} classes 0 to {len(data.classes) - 1}{hint}"
+        )
+    slack = 1e-4 * data.domain.span
+    if ((x < data.domain.low - slack) | (x > data.domain.high + slack)).any():
+        raise DataError(
+            f"{place} has values from {x.min():g} to {x.max():g}, outside its range "
+            f"{data.domain.low.min():g} to {data.domain.high.max():g}; state the range as stored in data.range"
+        )
+
+
+def _check_values(place: str, x: Array) -> None:
+    bad = ~np.isfinite(x)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them")

@@ -1,0 +1,1 @@
+"""Frameworks as versioned data."""

@@ -1,0 +1,218 @@
+"""One question asked of a subject, and what lies on the table for it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.dataset import Array, Dataset, Domain, Labels
+from auditor.errors import ModelError
+from auditor.recipe import Fit, Recipe
+from auditor.record import Better, Caveat, Coordinate, DatasetRecord, Kind, Measurement
+from auditor.seeds import Role, Seeds
+from auditor.statistics import clopper_pearson, mean_interval
+from auditor.subject import Access, Counted, Counts, Subject, margins, predicted_labels
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a probe reports: its direction, what kind of number it is, and the names of its coordinates."""
+
+    name: str
+    title: str
+    better: Better
+    kind: Kind = "estimate"
+    unit: Literal["share", "number"] = "share"
+    at: tuple[str, ...] = ()
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """Who attacks: what they want, what they know and what they can do."""
+
+    goal: str
+    knowledge: str
+    capability: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known when an audit is planned: the data's facts and the subject's recipe, where it has one."""
+
+    data: DatasetRecord
+    recipe: Recipe | None
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Per-sample outcomes: identities, labels and predictions (N,), and named arrays (N, k), a column per `at`."""
+
+    row: npt.NDArray[np.str_]
+    label: Labels
+    prediction: Labels
+    columns: Mapping[str, npt.NDArray[Any]]  # bool or float
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """At most eight exemplars: inputs (n, *shape), what they became, their labels, and the predictions after."""
+
+    before: Array
+    after: Array
+    label: Labels
+    prediction: Labels
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a probe found."""
+
+    measurements: tuple[Measurement, ...]
+    samples: Samples | None = None
+    caveats: tuple[Caveat, ...] = ()
+    gallery: Gallery | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(ABC):
+    """One question asked of a subject. A frozen dataclass: its fields are its parameters, with JSON values.
+
+    The docstring's first sentence is the question; the rest says formula, source and what a bad value means.
+    Modules of probes import nothing heavy (torch, scikit-learn, ART) at the top: they are read to plan an audit.
+    """
+
+    id: ClassVar[str]
+    version: ClassVar[int] = 1
+    title: ClassVar[str]
+    family: ClassVar[str]
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.LABELS})
+    metrics: ClassVar[tuple[Metric, ...]]
+    threat: ClassVar[ThreatModel | None] = None
+    blind_spots: ClassVar[tuple[str, ...]] = ()
+    references: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def fits(self, setting: Setting) -> dict[str, Fit]:  # noqa: ARG002  # a hook
+        """Trainings this probe wants first, by a name of its own; none by default."""
+        return {}
+
+    @abstractmethod
+    def run(self, case: "Case") -> Outcome:
+        """Answer the question for the subject of this case."""
+
+    def parameters(self) -> dict[str, Any]:  # JSON values
+        """The parameters by name, as JSON values."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _plain(value: Any) -> Any:  # JSON values in, JSON values out
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Verified:
+    """What changed inputs did to a subject, as the case saw it: arrays of shape (N,) and the inputs it really judged."""
+
+    x: Array
+    broken: npt.NDArray[np.bool_]
+    prediction: Labels
+    distance: npt.NDArray[np.float64]
+    violations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What lies on the table for one probe. It clips, re-predicts and counts, so that a probe cannot over-claim."""
+
+    probe: Probe
+    of: str
+    inner: Subject
+    data: Dataset
+    seeds: Seeds
+    recipe: Recipe | None = None
+    fitted: Callable[[str], Subject] | None = None
+    confidence: float = 0.95
+    counts: Counts = field(default_factory=Counts)
+
+    @cached_property
+    def subject(self) -> Counted:
+        """The model under audit, its passes counted."""
+        return Counted(self.inner, self.counts)
+
+    @property
+    def domain(self) -> Domain:
+        """Which values inputs may take."""
+        return self.data.domain
+
+    def model(self, name: str) -> Subject:
+        """The model of one of this probe's fits, by the name the probe gave it. Its passes are counted with the subject's."""
+        if self.fitted is None:
+            raise ModelError(f"{self.probe.id} asks for the fit {name!r}, and this case has none")
+        return Counted(self.fitted(name), self.counts)
+
+    def rng(self, role: Role = "attack", row: str = "") -> np.random.Generator:
+        """This probe's own stream, the same whatever else the audit does."""
+        return self.seeds.numpy(role, probe=self.probe.id, row=row)
+
+    def rows(self, count: int) -> npt.NDArray[np.int64]:
+        """Indices of test rows to use, at most `count`, stratified by class, the same for every subject, seed and variant."""
+        return stratified(self.data.y_test, count, Seeds(self.seeds.root).numpy("attack"))
+
+    def verify(self, x: Array, y: Labels, changed: Array, epsilon: float) -> Verified:
+        """Judge changed inputs: clip them to the Linf ball and the domain, re-predict, and say which broke.
+
+        Shapes: x and changed (N, *shape), y (N,). `epsilon` is in units of the feature range. The ball is checked in
+        float64; `violations` counts inputs that had left it (by over 1e-6 of the range) before they were clipped.
+        Ties and outputs that are not numbers count as broken.
+        """
+        radius = epsilon * self.domain.span.astype(np.float64)
+        exact = np.asarray(changed, np.float64)
+        over = (np.abs(exact - x) > radius + 1e-6 * self.domain.span) | (exact < self.domain.low - 1e-6 * self.domain.span)
+        over |= (exact > self.domain.high + 1e-6 * self.domain.span) | ~np.isfinite(exact)
+        exact = np.where(np.isfinite(exact), exact, x)
+        inside = np.clip(np.clip(exact, x - radius, x + radius), self.domain.low, self.domain.high).astype(np.float32)
+        outputs = self.subject.predict(inside)
+        distance = np.abs(self.domain.to_unit(inside) - self.domain.to_unit(x)).reshape(len(x), -1).max(axis=1, initial=0.0)
+        return Verified(
+            x=inside, broken=margins(outputs, y) <= 0, prediction=predicted_labels(outputs), distance=distance,
+            violations=int(over.reshape(len(x), -1).any(axis=1).sum()),
+        )
+
+    def proportion(self, metric: str, outcomes: npt.NDArray[Any], *, column: str | None, at: Mapping[str, Coordinate] = {}) -> Measurement:  # bool
+        """A share of yes among outcomes (N,), with the exact Clopper-Pearson interval."""
+        low, high = clopper_pearson(int(outcomes.sum()), len(outcomes), self.confidence)
+        return self.number(metric, float(outcomes.mean()), low, high, n=len(outcomes), column=column, at=at)
+
+    def mean(self, metric: str, contributions: npt.NDArray[np.floating], *, column: str | None, at: Mapping[str, Coordinate] = {}) -> Measurement:
+        """A mean of contributions (N,), with the t interval; contributions that are NaN stand for rows not asked."""
+        asked = contributions[~np.isnan(contributions)].astype(np.float64)
+        low, high = mean_interval(asked, self.confidence)
+        return self.number(metric, float(asked.mean()), low, high, n=len(asked), column=column, at=at)
+
+    def number(
+        self, metric: str, value: float, low: float | None, high: float | None, *, n: int,
+        column: str | None = None, at: Mapping[str, Coordinate] = {},
+    ) -> Measurement:
+        """Any number of this probe's declared metrics, with an interval found elsewhere."""
+        declared = next((m for m in self.probe.metrics if m.name == metric), None)
+        assert declared is not None, f"{self.probe.id} declares no metric {metric!r}"
+        return Measurement(
+            of=self.of, probe=self.probe.id, metric=metric, at=dict(at), value=value, low=low, high=high,
+            confidence=self.confidence, n=n, better=declared.better, kind=declared.kind, column=column,
+        )
+
+
+def stratified(y: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """At most `count` indices into y, each class in proportion, sorted; the order of drawing is fixed by the rng alone."""
+    if count >= len(y):
+        return np.arange(len(y))
+    order = rng.permutation(len(y))
+    rank = np.empty(len(y))
+    for label in np.unique(y):
+        members = order[y[order] == label]
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.sort(order[np.argsort(rank[order], kind="stable")][:count])

@@ -1,0 +1,199 @@
+"""What one audit saw, as it crosses files: measurements, caveats, results, contrasts and the record of them all.
+
+The record is canonical JSON without times, machines or paths, so that the same audit gives the same digest.
+"""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Better = Literal["higher", "lower", "neither"]
+Kind = Literal["exact", "upper-bound", "lower-bound", "estimate"]
+OutcomeName = Literal["completed", "skipped", "errored"]
+Reliability = Literal["reliable", "suspicious", "invalid"]
+Severity = Literal["info", "suspicious", "invalid"]
+Coordinate = float | str
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("a number that is not finite cannot stand in a record: say skipped or errored instead")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_finite)]
+
+
+class Frozen(BaseModel):
+    """A value that crosses a file: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Measurement(Frozen):
+    """One observed number with its interval, its coordinates and what kind of number it is.
+
+    `column` names the per-sample contributions in the result's samples file, as `<array>:<column index>`; their mean
+    over the rows where they are not NaN is `value`. Groups, contrasts and regressions are computed from them.
+    """
+
+    of: str
+    probe: str
+    metric: str
+    at: dict[str, Coordinate] = Field(default_factory=dict)
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
+    confidence: float = 0.95
+    n: int
+    seeds: int | None = None
+    better: Better
+    kind: Kind
+    column: str | None = None
+
+
+class Caveat(Frozen):
+    """Why a number may flatter or mislead, with the evidence."""
+
+    flag: str
+    severity: Severity
+    evidence: str
+
+
+class Result(Frozen):
+    """What one probe found on one subject, or why it found nothing."""
+
+    probe: str
+    version: int
+    subject: str
+    outcome: OutcomeName
+    reason: str | None = None
+    reliability: Reliability = "reliable"
+    parameters: dict[str, Any] = Field(default_factory=dict)  # a probe's fields, of any JSON type
+    caveats: tuple[Caveat, ...] = ()
+    samples: str | None = None
+    gallery: str | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
+
+
+class Training(Frozen):
+    """How a subject was trained: deterministic facts only, no times."""
+
+    learning_rate: float
+    epochs: int
+    steps: int
+    flops: int
+    steps_to_target: int | None = None
+    curve: tuple[dict[str, float], ...] = ()
+    recipe: dict[str, Any] = Field(default_factory=dict)  # the recipe's fields, of any JSON type
+    tuning: dict[str, Any] | None = None  # trials with their learning rate and validation loss
+
+
+class SubjectRecord(Frozen):
+    """One model under audit."""
+
+    id: str
+    group: str
+    config: str
+    optimizer: str | None = None
+    seed: int | None = None
+    variant: str = "float32"
+    access: tuple[str, ...]
+    sha256: str | None = None
+    training: Training | None = None
+    loaded: dict[str, Any] | None = None  # format and options of a loaded model
+    error: str | None = None
+
+
+class DatasetRecord(Frozen):
+    """The data of the audit."""
+
+    id: str
+    sha256: str
+    rows: dict[str, int]
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    range: tuple[float, float]
+    licence: str
+    ood: tuple[str, ...] = ()
+    class_counts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    description: str = ""
+
+
+class AuditRecord(Frozen):
+    """Which audit this is; `complete` is false when it was interrupted."""
+
+    name: str
+    seed: int
+    profile: str
+    plan_sha256: str
+    complete: bool
+
+
+class Contrast(Frozen):
+    """A paired difference of one metric, b minus a, between two groups of subjects."""
+
+    metric: str
+    at: dict[str, Coordinate] = Field(default_factory=dict)
+    a: str
+    b: str
+    difference: Number
+    low: Number
+    high: Number
+    confidence: float = 0.95
+    pairs: int
+    p_value: Number | None = None
+    adjusted_p: Number | None = None
+    minimum_detectable: Number | None = None
+    accuracy_equivalent: bool | None = None
+    better: Better = "higher"
+    delta: float | None = None
+
+
+class Record(Frozen):
+    """Everything one audit saw."""
+
+    schema_: Literal["auditor/record/1"] = Field("auditor/record/1", alias="schema")
+    audit: AuditRecord
+    dataset: DatasetRecord
+    subjects: tuple[SubjectRecord, ...]
+    results: tuple[Result, ...]
+    measurements: tuple[Measurement, ...]
+    contrasts: tuple[Contrast, ...] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def result(self, probe: str, subject: str) -> Result | None:
+        """The result of this probe on this subject."""
+        return next((r for r in self.results if r.probe == probe and r.subject == subject), None)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the canonical JSON: "the same record" means equal digests."""
+        return digest(self)
+
+
+def canonical_json(value: Any) -> bytes:  # any JSON value
+    """Canonical JSON: sorted keys, no spaces, shortest floats, UTF-8; numbers that are not finite are refused."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", by_alias=True)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest(value: Any) -> str:  # any JSON value
+    """sha256 of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def array_digest(*arrays: np.ndarray) -> str:
+    """sha256 over shape, dtype and bytes of arrays."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.shape}{array.dtype.str}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()

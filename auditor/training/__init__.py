@@ -1,0 +1,1 @@
+"""How subjects are made: optimizers, architectures and the training loop."""

@@ -1,0 +1,1 @@
+"""Looks: a record and its findings, rendered for people and for tools."""
