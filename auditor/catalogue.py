@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from auditor.probe import Probe
-from auditor.record import Better, Frozen, Kind
+from auditor.record import Better, Frozen, Kind, Unit
 
 
 class MetricEntry(Frozen):
@@ -16,7 +16,7 @@ class MetricEntry(Frozen):
     title: str
     better: Better
     kind: Kind
-    unit: Literal["share", "number"]
+    unit: Unit
     at: tuple[str, ...] = ()
     headline: bool = False
 

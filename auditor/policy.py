@@ -139,3 +139,17 @@ class Findings(Frozen):
     findings: tuple[Finding, ...]
     contrasts: tuple[ContrastFinding, ...] = ()
     notes: tuple[str, ...] = ()  # waivers that expired, are unused or near their end
+
+
+def load_policy(text: str, source_name: str) -> Policy:
+    """Which rules a policy file writes down. Raises ConfigError with file, line and the nearest key."""
+    from auditor.documents import parse
+
+    return parse(text, Policy, source=source_name)
+
+
+def load_waivers(text: str, source_name: str) -> Waivers:
+    """Which findings a waiver file accepts. Raises ConfigError with file, line and the nearest key."""
+    from auditor.documents import parse
+
+    return parse(text, Waivers, source=source_name)

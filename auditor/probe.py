@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from auditor.dataset import Array, Dataset, Domain, Labels
 from auditor.errors import ModelError
 from auditor.recipe import Fit, Recipe
-from auditor.record import Better, Caveat, Coordinate, DatasetRecord, Kind, Measurement
+from auditor.record import Better, Caveat, Coordinate, DatasetRecord, Kind, Measurement, Unit
 from auditor.seeds import Role, Seeds
 from auditor.statistics import clopper_pearson, mean_interval
 from auditor.subject import Access, Counted, Counts, Subject, margins, predicted_labels
@@ -26,7 +26,7 @@ class Metric:
     title: str
     better: Better
     kind: Kind = "estimate"
-    unit: Literal["share", "number"] = "share"
+    unit: Unit = "share"
     at: tuple[str, ...] = ()
     headline: bool = False
 
@@ -91,6 +91,7 @@ class Probe(ABC):
     title: ClassVar[str]
     family: ClassVar[str]
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LABELS})
+    needs_any: ClassVar[frozenset[Access]] = frozenset()  # at least one of these
     metrics: ClassVar[tuple[Metric, ...]]
     threat: ClassVar[ThreatModel | None] = None
     blind_spots: ClassVar[tuple[str, ...]] = ()

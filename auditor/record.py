@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Better = Literal["higher", "lower", "neither"]
+Unit = Literal["share", "difference", "number"]  # a share lies in [0, 1]; a difference is one of two shares
 Kind = Literal["exact", "upper-bound", "lower-bound", "estimate"]
 OutcomeName = Literal["completed", "skipped", "errored"]
 Reliability = Literal["reliable", "suspicious", "invalid"]

@@ -1,0 +1,47 @@
+# What a contributor types. Everything is installed into .venv, from constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: audit test test-all lint wheel bench clean
+
+audit: .venv/installed          ## the built-in audit: install, run, report
+	$(BIN)/auditor run
+
+test: .venv/tested              ## the tests that every change must pass
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: .venv/tested          ## slow and statistical tests as well
+	$(BIN)/python -m pytest -q
+
+lint: .venv/tested              ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: .venv/tested             ## build the wheel and check what is in it
+	rm -rf dist build
+	$(BIN)/python -m build --wheel --no-isolation
+	$(BIN)/check-wheel-contents dist/*.whl
+
+bench: .venv/installed          ## print the numbers that the documentation states
+	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/training_loop.py
+	$(BIN)/python benchmarks/coverage.py
+
+clean:
+	rm -rf .venv build dist .auditor audits *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch comes first and alone, at its exact version: any looser request may pull a GPU build of several gigabytes.
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/tested: .venv/installed $(wildcard tests/plugin/pyproject.toml)
+	$(PIP) pytest ruff mypy build check-wheel-contents
+	$(PIP) --no-build-isolation --no-deps ./tests/plugin
+	@touch $@

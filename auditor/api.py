@@ -1,0 +1,68 @@
+"""The Python API: audit a model that is already in memory."""
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor import auditing
+from auditor.bundle import Facts
+from auditor.config import Loaded, resolve
+from auditor.dataset import Dataset
+from auditor.documents import Document
+from auditor.record import Record
+from auditor.store import Store
+from auditor.subject import Outputs
+
+
+def audit(
+    model: Any,  # a torch module or a fitted scikit-learn classifier; neither is imported here
+    data: Dataset | Mapping[str, np.ndarray], *, profile: str = "standard", name: str = "audit", seed: int = 0, outputs: Outputs = "logits",
+    probes: Mapping[str, Any] | None = None, policy: str | Path | None = None, out: str | Path | None = None, workers: int = 0,
+    store: str | Path | None = None,
+) -> Record:
+    """What does an audit find in this model?
+
+    `model` is a torch module (whose `outputs` are logits, probabilities or labels) or a fitted scikit-learn classifier.
+    `data` is a Dataset, or a mapping with the npz keys: x_train, y_train, x_test, y_test, optional x_ood_NAME and
+    groups_NAME; x is (N, features) or (N, C, H, W), y is (N,) integers. x_train are taken for the rows it was trained on.
+
+    `probes` maps probe ids to parameters, or to "off", as in audit.yaml. `out` keeps the bundle with its reports; without
+    it nothing is left on disk. `workers=0` works in this process, where nothing protects it from a model that crashes;
+    any other number uses that many worker processes (the model must then be picklable, and the call stand under
+    `if __name__ == "__main__":`). The model is not changed.
+
+    Raises AuditorError for data or a model that cannot be audited. What failed inside is in the record, as `errored`.
+    """
+    from auditor.datasets import from_arrays
+    from auditor.subjects import wrap
+
+    dataset = data if isinstance(data, Dataset) else from_arrays(data)
+    wrap(model, dataset, outputs=outputs)  # refuses early what is no classifier for this data
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = Path(store) if store else scratch / "store"
+        kept = Store(place)
+        kept.write_dataset(dataset)
+        loaded = _configuration(model, dataset, profile=profile, name=name, seed=seed, outputs=outputs, probes=probes, policy=policy)
+        options = auditing.Options(
+            store=place, out=Path(out) if out else scratch / "bundle", workers=workers or None, inline=workers == 0, models={"model": model},
+            formats=("html", "md") if out else (), command=f"auditor.audit({type(model).__name__}, data, profile={profile!r})",
+        )
+        facts: Facts = auditing.run(loaded, options, data=dataset.facts()).facts
+        return facts.record
+
+
+def _configuration(
+    model: Any, dataset: Dataset, *, profile: str, name: str, seed: int, outputs: Outputs, probes: Mapping[str, Any] | None,
+    policy: str | Path | None,
+) -> Loaded:
+    values = {
+        "schema": "auditor/audit/1", "name": name, "seed": seed, "profile": profile, "data": {"source": "arrays", "description": dataset.description},
+        "subjects": [{"id": "model", "load": {"format": "object", "path": type(model).__name__, "outputs": outputs}}],
+        "probes": dict(probes or {}), "policy": str(Path(policy).resolve()) if policy else None,
+    }
+    return resolve(Document("the call of auditor.audit", values), "# made by auditor.audit\n", Path.cwd())

@@ -1,0 +1,210 @@
+"""The record of an audit: a projection of its plan over the store, with estimates for groups and contrasts between them."""
+
+import platform
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.bundle import Arrays, Timings
+from auditor.catalogue import Catalogue
+from auditor.contrast import Member, contrast, finish, group_measurement, shown_equivalent
+from auditor.errors import AuditorError
+from auditor.plan import Plan, PlannedResult, PlannedSubject, environment
+from auditor.record import AuditRecord, Contrast, Measurement, Record, Result, SubjectRecord, Training
+from auditor.store import Store
+from auditor.units import Failure
+
+Key = tuple[str, str, tuple[tuple[str, float | str], ...]]
+
+
+@dataclass
+class Assembly:
+    """One audit's plan, store and failures, read into a record."""
+
+    plan: Plan
+    store: Store
+    failures: Mapping[str, Failure]
+    catalogue: Catalogue
+    files: dict[str, Path] = field(default_factory=dict)  # samples and galleries by their name in the bundle
+
+    def record(self) -> Record:
+        """Everything that was seen; `complete` unless some unit neither finished nor failed."""
+        plan, config = self.plan, self.plan.config
+        complete = all(self.store.has(u) or u in self.failures for u in plan.units)
+        results = tuple(self._result(r) for r in plan.results)
+        single = [m for r in plan.results for m in self._measurements(r)]
+        return Record(
+            audit=AuditRecord(name=config.name, seed=config.seed, profile=config.profile, plan_sha256=plan.sha256, complete=complete),
+            dataset=plan.data, subjects=tuple(self._subject(s) for s in plan.subjects), results=results,
+            measurements=(*single, *self._group_measurements()), contrasts=self._contrasts(),
+        )
+
+    def _finished(self, unit: str | None) -> dict[str, Any] | None:
+        usable = unit is not None and unit not in self.failures and self.store.has(unit)
+        return self.store.read(unit) if usable and unit is not None else None
+
+    def _subject(self, subject: PlannedSubject) -> SubjectRecord:
+        said = self._finished(subject.unit)
+        failure = self.failures.get(subject.unit)
+        error = failure.reason if failure else None if said else "not made: the audit was interrupted"
+        if said and said.get("diverged_at") is not None:
+            error = f"its training diverged at step {said['diverged_at']}"
+        load = subject.config.load
+        return SubjectRecord(
+            id=subject.id, group=subject.group, config=subject.config.id, optimizer=subject.optimizer, seed=subject.seed,
+            access=tuple(said.get("access", ())) if said else (), sha256=said.get("sha256") if said else None, error=error,
+            training=self._training(subject, said) if said and subject.recipe else None,
+            loaded=load.model_dump(mode="json") if load else None,
+        )
+
+    def _training(self, subject: PlannedSubject, said: Mapping[str, Any]) -> Training:
+        assert subject.recipe is not None
+        searches = self.plan.units[subject.unit].inputs
+        tuning = self._finished(searches[0]) if searches else None
+        return Training(
+            learning_rate=said["learning_rate"], epochs=said["epochs"], steps=said["steps"], flops=said["flops"], curve=tuple(said["curve"]),
+            recipe=subject.recipe.model_dump(mode="json", exclude={"seed"}),
+            tuning={k: tuning[k] for k in ("trials", "edge_limited")} if tuning else None,
+        )
+
+    def _result(self, planned: PlannedResult) -> Result:
+        base = {"probe": planned.probe, "version": planned.version, "subject": planned.subject, "parameters": dict(planned.parameters)}
+        if planned.unit is None:
+            return Result(outcome="errored" if planned.errored else "skipped", reason=planned.reason, **base)
+        if failure := self.failures.get(planned.unit):
+            return Result(outcome="errored", reason=failure.reason, **base)
+        said = self._finished(planned.unit)
+        if said is None:
+            return Result(outcome="errored", reason="not run: the audit was interrupted", **base)
+        if said["outcome"] == "skipped":
+            return Result(outcome="skipped", reason=said["reason"], **base)
+        return Result(
+            outcome="completed", reliability=said["reliability"], caveats=said["caveats"], counts=said["counts"],
+            samples=self._file(planned, "samples") if said["samples"] else None,
+            gallery=self._file(planned, "gallery") if said["gallery"] else None, **base,
+        )
+
+    def _file(self, planned: PlannedResult, kind: str) -> str:
+        assert planned.unit is not None
+        name = f"{kind}/{planned.subject.replace('/', '__')}__{planned.probe}.npz"
+        self.files[name] = self.store.path(planned.unit, f"{kind}.npz")
+        return name
+
+    def _measurements(self, planned: PlannedResult) -> list[Measurement]:
+        said = self._finished(planned.unit)
+        return [Measurement.model_validate(m) for m in said["measurements"]] if said else []
+
+    @cached_property
+    def _groups(self) -> dict[str, list[PlannedSubject]]:
+        groups: dict[str, list[PlannedSubject]] = defaultdict(list)
+        for subject in self.plan.subjects:
+            if subject.seed is not None:
+                groups[subject.group].append(subject)
+        return dict(groups)
+
+    @cached_property
+    def _by_key(self) -> dict[Key, dict[str, Measurement]]:
+        """Measurements by what they measure, then by subject."""
+        found: dict[Key, dict[str, Measurement]] = defaultdict(dict)
+        for planned in self.plan.results:
+            for m in self._measurements(planned):
+                found[m.probe, m.metric, tuple(sorted(m.at.items()))][m.of] = m
+        return dict(found)
+
+    @cached_property
+    def _samples(self) -> dict[tuple[str, str], Arrays]:
+        loaded: dict[tuple[str, str], Arrays] = {}
+        for planned in self.plan.results:
+            said = self._finished(planned.unit)
+            if said and said.get("samples") and planned.unit:
+                with np.load(self.store.path(planned.unit, "samples.npz"), allow_pickle=False) as archive:
+                    loaded[planned.probe, planned.subject] = {name: archive[name] for name in archive.files}
+        return loaded
+
+    def _members(self, group: str, measured: Mapping[str, Measurement]) -> list[Member] | None:
+        """One member a subject of the group; None unless every subject of it was measured."""
+        members = []
+        for subject in self._groups.get(group, ()):
+            m = measured.get(subject.id)
+            if m is None:
+                return None
+            assert subject.seed is not None
+            rows, values = column(self._samples.get((m.probe, subject.id), {}), m.column)
+            members.append(Member(subject=subject.id, group=group, seed=subject.seed, rows=rows, values=values, measurement=m))
+        return members or None
+
+    def _group_measurements(self) -> list[Measurement]:
+        found = []
+        for measured in self._by_key.values():
+            for group in self._groups:
+                if members := self._members(group, measured):
+                    estimate = group_measurement(measured[members[0].subject], members, self.plan.config.confidence)
+                    found.append(self._within(estimate))
+        return found
+
+    def _within(self, m: Measurement) -> Measurement:
+        """The interval of a share cut to what a share can be."""
+        metric = self.catalogue.metric(f"{m.probe}.{m.metric}")
+        if metric is None or metric.unit != "share" or m.low is None or m.high is None:
+            return m
+        return m.model_copy(update={"low": min(max(m.low, 0.0), m.value), "high": max(min(m.high, 1.0), m.value)})
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Which groups are compared: each with the reference, or with the first group of its configuration."""
+        reference = self.plan.config.contrasts.reference
+        firsts: dict[str, str] = {}
+        for group, subjects in self._groups.items():
+            firsts.setdefault(subjects[0].config.id, group)
+        chosen = [(reference or firsts[subjects[0].config.id], group) for group, subjects in self._groups.items()]
+        return [(a, b) for a, b in chosen if a != b]
+
+    def _contrasts(self) -> tuple[Contrast, ...]:
+        settings = self.plan.config.contrasts
+        metrics = settings.metrics or tuple(
+            f"{p.id}.{m.name}" for p in self.catalogue.probes for m in p.metrics if m.headline and m.better != "neither"
+        )
+        made = [c for name in metrics for a, b in self._pairs() for c in self._contrasts_of(name, a, b)]
+        return finish(made, {pair: self._equal_accuracy(*pair) for pair in self._pairs()})
+
+    def _equal_accuracy(self, a: str, b: str) -> bool | None:
+        """Whether two groups' accuracies are shown to be equal; None where they were not both measured."""
+        measured = self._by_key.get(("accuracy", "accuracy", ()), {})
+        ours, theirs = self._members(a, measured), self._members(b, measured)
+        settings = self.plan.config.contrasts
+        return shown_equivalent(ours, theirs, delta=settings.delta, alpha=settings.alpha) if ours and theirs else None
+
+    def _contrasts_of(self, qualified: str, a: str, b: str) -> list[Contrast]:
+        settings = self.plan.config.contrasts
+        found = []
+        for (probe, metric, _), measured in self._by_key.items():
+            if f"{probe}.{metric}" != qualified:
+                continue
+            ours, theirs = self._members(a, measured), self._members(b, measured)
+            if ours and theirs:
+                template = measured[ours[0].subject]
+                found.append(contrast(
+                    qualified, template.at, ours, theirs, alpha=settings.alpha, delta=settings.delta, better=template.better,
+                    confidence=self.plan.config.confidence,
+                ))
+        return found
+
+    def timings(self, provenance: Mapping[str, Any]) -> Timings:
+        """What each finished unit cost when it ran, and on what."""
+        units = tuple(self.store.timing(u) for u in self.plan.units if u not in self.failures and self.store.has(u))
+        machine = {"system": platform.platform(), "processor": platform.machine(), "python": platform.python_version()}
+        return Timings(units=units, provenance={**machine, **environment(), **provenance})
+
+
+def column(samples: Arrays, name: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Row identities and per-row contributions (float, NaN for rows not asked) that a measurement's `column` names."""
+    if name is None or not samples:
+        return np.array([], np.str_), np.array([], np.float64)
+    array, _, index = name.partition(":")
+    if array not in samples:
+        raise AuditorError(f"a measurement names the column {name!r}, which its samples do not have")
+    return samples["row"], samples[array][:, int(index)].astype(np.float64)

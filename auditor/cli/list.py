@@ -1,0 +1,31 @@
+"""auditor list: what is installed."""
+
+import click
+
+KINDS = ("probes", "metrics", "optimizers", "architectures", "datasets", "reports", "profiles", "frameworks")
+
+
+@click.command("list", short_help="List what is installed.")
+@click.argument("kind", type=click.Choice(KINDS), default="probes")
+def command(kind: str) -> None:
+    """List installed plugins of KIND with the package that brings them; `auditor explain NAME` says more."""
+    for line in _lines(kind):
+        click.echo(line)
+
+
+def _lines(kind: str) -> list[str]:
+    from auditor import plugins
+
+    if kind == "profiles":
+        return ["quick", "standard", "thorough"]
+    if kind == "frameworks":
+        from auditor.frameworks import NAMES
+
+        return list(NAMES)
+    if kind == "metrics":
+        from auditor.auditing import catalogue
+
+        return catalogue().metric_names()
+    found = plugins.names(f"auditor.{kind}")  # type: ignore[arg-type]  # the choice above is the list of groups
+    width = max((len(name) for name in found), default=0)
+    return [f"{name:<{width}}  {plugins.owner(entry)}" for name, entry in found.items()]

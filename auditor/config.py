@@ -1,0 +1,200 @@
+"""audit.yaml: what is audited, with what; a profile under it and flags over it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from auditor.datasets.spec import DataConfig
+from auditor.documents import Document, read, validated
+from auditor.documents import loads as read_text
+from auditor.errors import ConfigError, UnknownNameError
+from auditor.recipe import Schedule
+from auditor.record import Frozen, digest
+from auditor.subjects.spec import Load
+
+SHIPPED = Path(__file__).parent
+PROFILES = ("quick", "standard", "thorough")
+OFF = ("off", False)
+
+
+class OptimizerConfig(Frozen):
+    """One arm of a comparison: an optimizer, its settings, and a learning rate if it is not to be tuned."""
+
+    name: str
+    learning_rate: float | None = Field(None, gt=0)
+    settings: dict[str, float | bool] = Field(default_factory=dict)
+
+
+class TuneConfig(Frozen):
+    """How a learning rate is found: the grid (the optimizer's own by default), and the share of rows kept back."""
+
+    grid: tuple[float, ...] | None = Field(None, min_length=2)
+    validation: float = Field(0.2, gt=0, lt=1)
+
+
+class TrainConfig(Frozen):
+    """Models to train: one for each optimizer and seed."""
+
+    architecture: str = "mlp"
+    kwargs: dict[str, Any] = Field(default_factory=dict)  # of the architecture
+    optimizers: tuple[str | OptimizerConfig, ...] = Field(("sgd", "adamw"), min_length=1)
+    seeds: int = Field(5, ge=1)
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(64, ge=1)
+    schedule: Schedule = "cosine"
+    tune: Literal["auto", "off"] | TuneConfig = "auto"
+    objective: Literal["standard"] = "standard"
+
+    @property
+    def arms(self) -> tuple[OptimizerConfig, ...]:
+        """The optimizers, each with its settings."""
+        return tuple(OptimizerConfig(name=o) if isinstance(o, str) else o for o in self.optimizers)
+
+
+class SubjectConfig(Frozen):
+    """What is audited: models to train, or one that exists."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    train: TrainConfig | None = None
+    load: Load | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.train is None) == (self.load is None):
+            raise ValueError(f"subject {self.id!r} needs exactly one of train, load")
+        return self
+
+
+class ContrastConfig(Frozen):
+    """Which groups are compared, on what, and how small a difference does not matter."""
+
+    reference: str | None = None
+    metrics: tuple[str, ...] | None = None
+    delta: float = Field(0.02, gt=0)
+    alpha: float = Field(0.05, gt=0, lt=1)
+
+
+class Card(Frozen):
+    """What only people know of the model."""
+
+    intended_use: str | None = None
+    out_of_scope: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    contact: str | None = None
+    limitations: tuple[str, ...] = ()
+
+
+class AuditConfig(Frozen):
+    """A whole audit, profile and flags included."""
+
+    schema_: Literal["auditor/audit/1"] = Field(alias="schema")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")
+    seed: int = Field(0, ge=0)
+    profile: str = "standard"
+    data: DataConfig
+    subjects: tuple[SubjectConfig, ...] = Field(min_length=1)
+    contrasts: ContrastConfig = ContrastConfig()
+    probes: dict[str, dict[str, Any] | Literal["off", "on"] | bool | None] = Field(default_factory=dict)  # parameters: JSON
+    confidence: float = Field(0.95, gt=0, lt=1)
+    card: Card = Card()
+    policy: str | None = None
+    waivers: str | None = None
+    baseline: str | None = None
+    gallery: Literal["on", "off"] | bool = "on"
+    unit_seconds: float = Field(900, gt=0)
+
+    @model_validator(mode="after")
+    def _distinct_subjects(self) -> Self:
+        ids = [s.id for s in self.subjects]
+        if doubled := sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"two subjects are called {doubled[0]!r}")
+        return self
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An audit's configuration with where it came from."""
+
+    config: AuditConfig
+    document: Document
+    directory: Path
+    text: str
+
+    @cached_property
+    def policy_text(self) -> str:
+        """The policy file, or the shipped baseline policy where none is named."""
+        if self.config.policy is None:
+            return (SHIPPED / "builtin" / "baseline-policy.yaml").read_text()
+        return self.input_text(self.config.policy, "policy")
+
+    def input_text(self, name: str, key: str) -> str:
+        """A file named by the configuration. Raises ConfigError with the place of the key."""
+        path = self.directory / name
+        if not path.is_file():
+            raise ConfigError(f"{self.document.place((key,))}: {key}: {path} does not exist")
+        return path.read_text()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the resolved configuration."""
+        return digest(self.config)
+
+    def enabled(self) -> dict[str, dict[str, Any]]:
+        """Probes that are on, with the parameters that were set: naming one turns it on, off turns it off."""
+        return {name: dict(p) if isinstance(p, Mapping) else {} for name, p in self.config.probes.items() if p not in OFF}
+
+
+def load_audit(path: Path | None, *, profile: str | None = None, flags: Mapping[str, Any] | None = None) -> Loaded:
+    """The configuration of an audit file (the built-in audit where none is given) over its profile, under the flags."""
+    place = path or SHIPPED / "builtin" / "audit.yaml"
+    document = read(place) if path else _shipped("builtin", "audit.yaml")
+    return resolve(document, place.read_text(), place.parent.resolve(), profile=profile, flags=flags)
+
+
+def resolve(
+    document: Document, text: str, directory: Path, *, profile: str | None = None, flags: Mapping[str, Any] | None = None
+) -> Loaded:
+    """A document as a configuration: profile below, flags above. Raises ConfigError with file and line."""
+    chosen = profile or str(document.values.get("profile", "standard"))
+    merged = document.over(read_profile(chosen, directory, document))
+    over = {**(flags or {}), **({"profile": chosen} if profile else {})}
+    merged = Document("the command line", over).over(merged)
+    config = validated(Document(document.source, merged.values, merged.places), AuditConfig)
+    return Loaded(config, merged, directory, text)
+
+
+def read_profile(name: str, directory: Path, document: Document) -> Document:
+    """A shipped profile, or a file of the same schema."""
+    if name in PROFILES:
+        return _shipped("profiles", f"{name}.yaml")
+    path = directory / name
+    if not path.is_file():
+        raise UnknownNameError("profile", name, PROFILES, where=document.place(("profile",)))
+    return read(path)
+
+
+def _shipped(package: str, name: str) -> Document:
+    return read_text((SHIPPED / package / name).read_text(), source=f"{package}/{name}")
+
+
+def narrowed(probes: Sequence[str], known: Sequence[str], flag: str) -> list[str]:
+    """The known names that a list of names and globs selects. Raises UnknownNameError for one that selects none."""
+    from fnmatch import fnmatchcase
+
+    chosen: list[str] = []
+    for pattern in probes:
+        found = [k for k in known if fnmatchcase(k, pattern)]
+        if not found:
+            raise UnknownNameError("probe", pattern, known, where=flag)
+        chosen += found
+    return chosen
+
+
+def text_digest(text: str) -> str:
+    """sha256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()

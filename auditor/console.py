@@ -1,0 +1,212 @@
+"""What a person sees in the terminal: progress while units run, and the summary of an audit."""
+
+import statistics as stdlib_statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from auditor.policy import Finding, Findings, State
+from auditor.record import Contrast, Measurement, Record
+from auditor.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from auditor.auditing import Audited
+    from auditor.plan import Plan, Unit
+    from auditor.store import Store
+
+MARKS: dict[State, str] = {
+    "pass": "[green]✔ pass[/]", "fail": "[red]✘ fail[/]", "inconclusive": "[yellow]? inconclusive[/]",
+    "not-assessed": "[yellow]– not assessed[/]", "waived": "[blue]○ waived[/]",
+}
+VERDICTS = {"pass": "[bold green]PASS[/]", "fail": "[bold red]FAIL[/]", "inconclusive": "[bold yellow]INCONCLUSIVE[/]"}
+
+
+@dataclass
+class Terminal:
+    """Progress and summary on standard error and output; a bar where there is a terminal, else plain lines."""
+
+    quiet: bool = False
+    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=False))
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    progress: Progress | None = None
+    task: TaskID | None = None
+    total: int = 0
+    seen: int = 0
+    cached: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+    def watch(self, plan: "Plan", store: "Store") -> "Watcher":  # noqa: ARG002  # the shape of a watch
+        """Begin to show the units of a plan."""
+        self.total = len(plan.units)
+        if not self.quiet:
+            self.err.print(f"{plan.config.name}: {len(plan.subjects)} subjects, {self.total} units, plan {plan.sha256[:12]}")
+            if self.err.is_terminal:
+                columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+                self.progress = Progress(*columns, console=self.err, transient=True)
+                self.task = self.progress.add_task("", total=self.total)
+                self.progress.start()
+        return Watcher(self)
+
+    def unit(self, unit: "Unit", status: str, reason: str) -> None:
+        """Show that a unit ended."""
+        self.seen += 1
+        self.cached += status == "cached"
+        if status == "failed":
+            self.err.print(f"[red]errored[/] {unit.label}: {reason}", soft_wrap=True)
+        if self.quiet or status == "cached":
+            self._advance(unit)
+            return
+        self._advance(unit)
+        if self.progress is None and (self.seen * 10 // self.total) > ((self.seen - 1) * 10 // self.total):
+            self.err.print(f"{self.seen:>5}/{self.total}  {time.perf_counter() - self.started:6.1f} s  {unit.label}")
+
+    def _advance(self, unit: "Unit") -> None:
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, advance=1, description=unit.label[:48].ljust(48))
+
+    def summary(self, audited: "Audited") -> None:
+        """What came out, and where the report is."""
+        record, findings = audited.facts.record, audited.findings
+        if not self.quiet:
+            self.out.print(groups_table(audited))
+            if record.contrasts:
+                self.out.print(contrasts_table(audited))
+            self.out.print(findings_table(findings.findings))
+            for note in findings.notes:
+                self.out.print(f"[yellow]note[/] {note}", soft_wrap=True)
+        if audited.interrupted:
+            self.out.print("[yellow]interrupted[/]: what was finished is kept; the same command goes on from here")
+        self.out.print(f"{VERDICTS[findings.verdict]}  {findings.summary}", soft_wrap=True)
+        if self.cached == self.total and not self.quiet:
+            self.out.print("nothing was left to do: all units were finished before")
+        looks = sorted((audited.bundle / "looks").glob("report.*"))
+        self.out.print("report " + " ".join(str(p) for p in looks), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Passes what the engine says to the terminal."""
+
+    terminal: Terminal
+
+    def __call__(self, unit: "Unit", status: str, reason: str) -> None:
+        self.terminal.unit(unit, status, reason)
+
+
+def groups_table(audited: "Audited") -> Table:
+    """Optimizers, or subjects where nothing was trained, by headline metric, each with its interval."""
+    record, catalogue = audited.facts.record, audited.facts.catalogue
+    headlines = [(p.id, m.name, m.title, m.unit) for p in catalogue.probes for m in p.metrics if m.headline]
+    shown = [h for h in headlines if any((m.probe, m.metric) == h[:2] for m in record.measurements)]
+    table = Table(title=f"{record.audit.name}: what was measured (95 % intervals)", title_justify="left")
+    table.add_column("")
+    names = list(dict.fromkeys(s.group if s.seed is not None else s.id for s in record.subjects))
+    for name in names:
+        table.add_column(name, justify="right")
+    for probe, metric, title, unit in shown:
+        for at in _coordinates(record, probe, metric):
+            cells = [_cell(_find(record, name, probe, metric, at), unit) for name in names]
+            table.add_row(f"{title}{_at(at)}", *cells)
+    costs = training_cost(audited)
+    if costs:
+        table.add_row("training, CPU seconds", *[costs.get(name, "") for name in names])
+    return table
+
+
+def _coordinates(record: Record, probe: str, metric: str) -> list[dict[str, float | str]]:
+    found = {tuple(sorted(m.at.items())): m.at for m in record.measurements if (m.probe, m.metric) == (probe, metric)}
+    return list(found.values())
+
+
+def _find(record: Record, of: str, probe: str, metric: str, at: dict[str, float | str]) -> Measurement | None:
+    return next((m for m in record.measurements if (m.of, m.probe, m.metric, m.at) == (of, probe, metric, at)), None)
+
+
+def _at(at: dict[str, float | str]) -> str:
+    return "".join(f", {k} {v:g}" if isinstance(v, float) else f", {v}" for k, v in at.items())
+
+
+def _cell(m: Measurement | None, unit: str) -> str:
+    if m is None:
+        return "[dim]not measured[/]"
+    scale, digits = (100, 1) if unit == "share" else (1, 3)
+    interval = "" if m.low is None or m.high is None else f" [dim][{m.low * scale:.{digits}f}, {m.high * scale:.{digits}f}][/]"
+    return f"{m.value * scale:.{digits}f}{' %' if unit == 'share' else ''}{interval}"
+
+
+def training_cost(audited: "Audited") -> dict[str, str]:
+    """CPU seconds of one training by group, with the t interval over seeds."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    groups = {s.id: s.group for s in audited.facts.record.subjects if s.seed is not None}
+    for unit in audited.facts.timings.units:
+        if unit.kind == "fit" and unit.subject in groups:
+            spent[groups[unit.subject]].append(unit.detail.get("cpu_seconds", unit.cpu_seconds))
+    cells = {}
+    for group, seconds in spent.items():
+        low, high = mean_interval(seconds, 0.95) if len(seconds) > 1 else (seconds[0], seconds[0])
+        cells[group] = f"{stdlib_statistics.fmean(seconds):.2f} [dim][{max(low, 0):.2f}, {high:.2f}][/]"
+    return cells
+
+
+def contrasts_table(audited: "Audited") -> Table:
+    """Paired differences between optimizers, with what they allow to be said."""
+    verdicts = {(c.metric, tuple(sorted(c.at.items())), c.a, c.b): c.verdict for c in audited.findings.contrasts}
+    table = Table(title="Paired differences between optimizers, in points", title_justify="left")
+    for name in ("metric", "compared", "difference", "adjusted p", "verdict"):
+        table.add_column(name, justify="right" if name in ("difference", "adjusted p") else "left")
+    for c in audited.facts.record.contrasts:
+        verdict = verdicts.get((c.metric, tuple(sorted(c.at.items())), c.a, c.b), "inconclusive")
+        colour = {"improved": "green", "regressed": "red", "equivalent": "blue"}.get(verdict, "yellow")
+        table.add_row(c.metric + _at(c.at), f"{c.b} − {c.a}", _difference(c), "" if c.adjusted_p is None else f"{c.adjusted_p:.3f}", f"[{colour}]{verdict}[/]")
+    return table
+
+
+def _difference(c: Contrast) -> str:
+    return f"{c.difference * 100:+.1f} [dim][{c.low * 100:+.1f}, {c.high * 100:+.1f}][/]"
+
+
+def findings_table(findings: tuple[Finding, ...]) -> Table:
+    """A row a rule, a column a subject; each cell says the state and what was measured."""
+    subjects = list(dict.fromkeys(f.subject for f in findings if f.subject is not None)) or [""]
+    table = Table(title="Findings", title_justify="left")
+    for name in ("rule", "severity", "bar"):
+        table.add_column(name, overflow="fold")
+    for subject in subjects:
+        table.add_column(subject, overflow="fold")
+    for first in {(f.rule, tuple(sorted(f.at.items()))): f for f in reversed(findings)}.values():
+        mine = [f for f in findings if (f.rule, f.at) == (first.rule, first.at)]
+        cells = ["\n".join(_finding(f) for f in mine if f.subject in (s, None)) for s in subjects]
+        table.add_row(first.rule, first.severity, f"{first.metric}{_at(first.at)} {_threshold(first)}", *cells)
+    return table
+
+
+def _finding(f: Finding) -> str:
+    interval = "" if f.low is None or f.high is None else f"\n[dim]{f.low:.3f} to {f.high:.3f}[/]"
+    return MARKS[f.state] + interval
+
+
+def _threshold(f: Finding) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in f.threshold.items())
+
+
+def print_findings(findings: Findings, *, quiet: bool = False) -> None:
+    """Findings and verdict, without the record they were made from."""
+    out = Console(highlight=False)
+    if not quiet:
+        out.print(findings_table(findings.findings))
+        for note in findings.notes:
+            out.print(f"[yellow]note[/] {note}", soft_wrap=True)
+    out.print(f"{VERDICTS[findings.verdict]}  {findings.summary}", soft_wrap=True)

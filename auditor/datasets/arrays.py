@@ -1,0 +1,155 @@
+"""Checks plain arrays under their npz keys and makes a Dataset of them, scaled as their type says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.dataset import Array, Dataset, Domain, Labels
+from auditor.errors import DataError, UnknownNameError
+from auditor.probe import stratified
+
+REQUIRED = ("x_train", "y_train", "x_test", "y_test")
+OOD, GROUPS = "x_ood_", "groups_"
+Raw = npt.NDArray[np.number | np.bool_]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How stored values become what the subject sees: (x - low) / (high - low), or as they are where `bounds` is None."""
+
+    bounds: tuple[float, float] | None
+
+    def apply(self, x: Raw) -> Array:
+        """Scaled values, always a copy, in float32."""
+        if self.bounds is None:
+            return _float32(x)
+        low, high = self.bounds
+        return _float32((x.astype(np.float64) - low) / (high - low))
+
+
+def dataset(
+    arrays: Mapping[str, npt.ArrayLike], *, place: str, name: str = "data", bounds: tuple[float, float] | None = None,
+    classes: tuple[str, ...] | None = None, licence: str | None = None, description: str = "",
+    feature_names: tuple[str, ...] = (),
+) -> Dataset:
+    """A Dataset of arrays under the npz keys; `place` is how errors call them. Raises DataError naming the key."""
+    _check_keys(arrays, place)
+    raw = {key: _inputs(arrays[key], f"{place}: {key}") for key in arrays if key.startswith("x_")}
+    labels = {key: _labels(arrays[key], f"{place}: {key}") for key in arrays if not key.startswith("x_")}
+    for key in REQUIRED:
+        if len(raw.get(key, labels.get(key, ()))) == 0:
+            raise DataError(f"{place}: {key} is empty; an audit needs rows to train on and rows to test")
+    scale = _scale(raw, bounds, place)
+    x = {key: scale.apply(value) for key, value in raw.items()}
+    for key, value in labels.items():
+        if key.startswith(GROUPS) and value.shape != (len(x["x_test"]),):
+            raise DataError(f"{place}: {key} has shape {value.shape}; expected one group a test row, ({len(x['x_test'])},)")
+    return Dataset(
+        name, x["x_train"], labels["y_train"], x["x_test"], labels["y_test"],
+        classes=classes or _numbered(labels["y_train"], labels["y_test"], place),
+        domain=_domain(x, scale, feature_names), licence=licence or "not stated", description=description,
+        ood={key.removeprefix(OOD): value for key, value in x.items() if key.startswith(OOD)},
+        groups={key.removeprefix(GROUPS): value for key, value in labels.items() if key.startswith(GROUPS)},
+    )
+
+
+def split(x: npt.ArrayLike, y: npt.ArrayLike, test_share: float, place: str) -> dict[str, npt.ArrayLike]:
+    """Rows under the npz keys, a stratified share of them for test; the split depends on the labels alone."""
+    rows, labels = np.asarray(x), _labels(y, f"{place}: y")
+    count = round(test_share * len(labels))
+    if not 0 < count < len(labels) or len(rows) != len(labels):
+        raise DataError(f"{place}: {len(rows)} rows with {len(labels)} labels cannot be split with {test_share:g} for test")
+    held = np.zeros(len(labels), bool)
+    held[stratified(labels, count, np.random.Generator(np.random.PCG64(0)))] = True
+    return {"x_train": rows[~held], "y_train": labels[~held], "x_test": rows[held], "y_test": labels[held]}
+
+
+def _check_keys(arrays: Mapping[str, npt.ArrayLike], place: str) -> None:
+    for key in arrays:
+        if key not in REQUIRED and not any(key.startswith(p) and len(key) > len(p) for p in (OOD, GROUPS)):
+            raise UnknownNameError("key", key, (*REQUIRED, f"{OOD}NAME", f"{GROUPS}NAME"), where=place)
+    for key in REQUIRED:
+        if key not in arrays:
+            raise DataError(f"{place}: {key} is missing; the keys are {', '.join(REQUIRED)}, optional {OOD}NAME and {GROUPS}NAME")
+
+
+def _array(value: npt.ArrayLike, place: str, kinds: str, what: str) -> Raw:
+    try:
+        array: Raw = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{place} is no array: {error}") from None
+    if array.dtype.kind not in kinds:
+        raise DataError(f"{place} has type {array.dtype}; {what}")
+    return array
+
+
+def _inputs(value: npt.ArrayLike, place: str) -> Raw:
+    x = _array(value, place, "biuf", "store numbers, with texts and missing values encoded beforehand")
+    if x.ndim not in (2, 3, 4):
+        raise DataError(f"{place} has shape {x.shape}; expected (N, features), (N, height, width) or (N, channels, height, width)")
+    if 0 in x.shape[1:]:
+        raise DataError(f"{place} has shape {x.shape}; every side of a row must be at least 1")
+    bad = ~np.isfinite(x)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them")
+    return x[:, None] if x.ndim == 3 else x
+
+
+def _labels(value: npt.ArrayLike, place: str) -> Labels:
+    y = _array(value, place, "biuf", "labels are integers from 0; map names to numbers, and name them in data.classes")
+    if y.ndim != 1:
+        raise DataError(f"{place} has shape {y.shape}; expected (N,), one integer a row")
+    whole = np.isfinite(y) & (y == np.round(y)) if y.dtype.kind == "f" else np.ones(y.shape, bool)
+    if not whole.all():
+        first = int(np.flatnonzero(~whole)[0])
+        raise DataError(f"{place}[{first}] is {y[first]}; labels are integers from 0")
+    return y.astype(np.int64)
+
+
+def _scale(raw: Mapping[str, Raw], bounds: tuple[float, float] | None, place: str) -> Scale:
+    """The scale of all inputs together: as stated, else by their type."""
+    if bounds is not None:
+        for key, x in raw.items():
+            if x.size and (x.min() < bounds[0] or x.max() > bounds[1]):
+                raise DataError(f"{place}: {key} has values from {x.min():g} to {x.max():g}, outside the stated range {list(bounds)}")
+        return Scale(bounds)
+    bytes_ = {key for key, x in raw.items() if x.dtype == np.uint8}
+    if bytes_ and len(bytes_) < len(raw):
+        other = min(set(raw) - bytes_)
+        raise DataError(f"{place}: {min(bytes_)} holds bytes and {other} holds {raw[other].dtype}; store all inputs alike")
+    if bytes_:
+        return Scale((0.0, 255.0))
+    if raw["x_test"].ndim == 2:
+        return Scale(None)
+    for key, x in raw.items():
+        if x.size and (x.min() < 0 or x.max() > 1):
+            raise DataError(
+                f"{place}: {key} has pixels from {x.min():g} to {x.max():g}; state the range as stored, such as data.range: [0, 255]"
+            )
+    return Scale((0.0, 1.0))
+
+
+def _domain(x: Mapping[str, Array], scale: Scale, feature_names: tuple[str, ...]) -> Domain:
+    shape = x["x_test"].shape[1:]
+    if scale.bounds is not None or x["x_train"].shape[1:] != shape:  # the dataset's own check tells of unlike shapes
+        return Domain(np.zeros(shape, np.float32), np.ones(shape, np.float32), feature_names)
+    low = np.minimum(x["x_train"].min(axis=0), x["x_test"].min(axis=0))
+    high = np.maximum(x["x_train"].max(axis=0), x["x_test"].max(axis=0))
+    return Domain(low, high, feature_names)
+
+
+def _numbered(y_train: Labels, y_test: Labels, place: str) -> tuple[str, ...]:
+    """Names for classes that have none; labels must use every number from 0, or they would be names in disguise."""
+    seen = np.union1d(y_train, y_test)
+    if not np.array_equal(seen, np.arange(len(seen))):
+        listed = ", ".join(map(str, seen[:6])) + (", ..." if len(seen) > 6 else "")
+        raise DataError(f"{place}: labels are {listed}; number them 0 to {len(seen) - 1} without gaps, or name data.classes")
+    return tuple(map(str, seen))
+
+
+def _float32(x: npt.NDArray[np.generic]) -> Array:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which the dataset refuses by name
+        return x.astype(np.float32)

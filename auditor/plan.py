@@ -1,0 +1,319 @@
+"""From configuration to one graph of units, each identified by all that decides its result, before anything runs."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from auditor import plugins
+from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed
+from auditor.errors import AuditorError, ConfigError, UnknownNameError
+from auditor.probe import Probe, Setting
+from auditor.recipe import Fit, Recipe, Tuned
+from auditor.record import DatasetRecord, digest
+from auditor.subject import Access
+from auditor.training.optimizers import check_settings, resolve
+
+UnitKind = Literal["tune", "fit", "load", "probe"]
+TUNING_SEED = -1  # never the seed of a subject, so that what is compared was not used for choosing
+LOOKS_ONLY = {"cli", "reports", "attacks"}  # folders below the engine that decide no number, or are read on their own
+VERSIONED = ("torch", "numpy", "scikit-learn", "adversarial-robustness-toolbox")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work. `inputs` are identities of units that must be finished first; `spec` is JSON."""
+
+    kind: UnitKind
+    label: str
+    spec: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    identity: str
+    subject: str | None = None
+    probe: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedSubject:
+    """A model that will be under audit and the unit that makes it."""
+
+    id: str
+    group: str
+    config: SubjectConfig
+    optimizer: str | None
+    seed: int | None
+    recipe: Recipe | None
+    unit: str
+
+
+@dataclass(frozen=True)
+class PlannedResult:
+    """One probe on one subject: the unit that will answer, or why there is none."""
+
+    subject: str
+    probe: str
+    version: int
+    parameters: Mapping[str, Any]
+    unit: str | None
+    reason: str | None = None
+    errored: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All units in an order that respects their inputs."""
+
+    config: AuditConfig
+    data: DatasetRecord
+    units: Mapping[str, Unit]
+    subjects: tuple[PlannedSubject, ...]
+    results: tuple[PlannedResult, ...]
+    sha256: str
+
+    def trainings(self) -> "Plan":
+        """The part of this plan that makes the subjects."""
+        wanted = [s.unit for s in self.subjects]
+        for identity in wanted:
+            wanted += [i for i in self.units[identity].inputs if i not in wanted]
+        units = {i: u for i, u in self.units.items() if i in set(wanted)}
+        return replace(self, units=units, results=())
+
+
+@dataclass
+class Planner:
+    """Collects units; the same work asked for twice is one unit."""
+
+    config: AuditConfig
+    data: DatasetRecord
+    directory: Path
+    environment: Mapping[str, Any]
+    units: dict[str, Unit] = field(default_factory=dict)
+
+    def add(self, kind: UnitKind, label: str, spec: Mapping[str, Any], inputs: tuple[str, ...] = (), **of: str | None) -> str:
+        """The identity of this unit, added if it is new."""
+        spec = {"data": self.data.sha256, "root": self.config.seed, **spec}
+        identity = digest({"kind": kind, "spec": spec, "inputs": inputs, "environment": self.environment})
+        if identity not in self.units:
+            self.units[identity] = Unit(kind, label, spec, inputs, identity, **of)
+        return identity
+
+    def fit(self, fit: Fit, label: str, subject: str | None = None) -> str:
+        """A training, after the search for its learning rate where it has one."""
+        tuned = fit.recipe.learning_rate
+        inputs = (self.tune(fit.recipe, tuned),) if isinstance(tuned, Tuned) else ()
+        spec = {"fit": fit.model_dump(mode="json"), **_change_source(fit)}
+        if ":" in fit.recipe.architecture:
+            spec["architecture"] = _code_content(fit.recipe.architecture, self.directory)
+        return self.add("fit", label, spec, inputs, subject=subject)
+
+    def tune(self, recipe: Recipe, tuned: Tuned) -> str:
+        """A search: one trial a learning rate, then the choice among them."""
+        name = f"{recipe.architecture}/{recipe.optimizer}"
+        trials = []
+        for rate in tuned.grid:
+            trial = recipe.model_copy(update={"learning_rate": rate, "seed": TUNING_SEED, "epochs": tuned.epochs})
+            trials.append(self.fit(Fit(recipe=trial, holdout=tuned.validation), f"tune {name} at {rate:g}"))
+        return self.add("tune", f"tune {name}", {"grid": list(tuned.grid)}, tuple(trials))
+
+
+def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Plan:
+    """Everything that an audit will do. Raises AuditorError for whatever can be known to be wrong before it starts."""
+    config = loaded.config
+    planner = Planner(config, data, loaded.directory, environment())
+    probes = chosen_probes(loaded, only, skip)
+    subjects = [s for entry in config.subjects for s in _subjects(planner, entry, loaded)]
+    _check_reference(loaded, subjects)
+    results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
+    declared = config.model_dump(mode="json", exclude={"policy", "waivers", "baseline", "card", "gallery", "unit_seconds"})
+    sha256 = digest({
+        "config": declared, "data": data.sha256, "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
+    })
+    return Plan(config, data, planner.units, tuple(subjects), results, sha256)
+
+
+def chosen_probes(loaded: Loaded, only: tuple[str, ...], skip: tuple[str, ...]) -> dict[str, Probe | str]:
+    """Probes by id: made with their parameters, or why an installed one cannot be made."""
+    enabled = loaded.enabled()
+    for name in loaded.config.probes:
+        if name not in plugins.names("auditor.probes"):
+            raise UnknownNameError("probe", name, plugins.names("auditor.probes"), where=loaded.document.place(("probes", name)))
+    on = list(enabled)
+    if only:
+        on = [n for n in plugins.names("auditor.probes") if n in narrowed(only, list(plugins.names("auditor.probes")), "--only")]
+    if skip:
+        off = narrowed(skip, list(plugins.names("auditor.probes")), "--skip")
+        on = [n for n in on if n not in off]
+    return {name: _made(loaded, name, enabled.get(name, {})) for name in sorted(on)}
+
+
+def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | str:
+    where = loaded.document.place(("probes", name))
+    try:
+        kind: type[Probe] = plugins.load("auditor.probes", name)
+    except AuditorError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a third party's import: its probe is errored, the audit goes on
+        return f"the probe could not be imported: {type(error).__name__}: {error}"
+    known = kind.__dataclass_fields__
+    for key in parameters:
+        if key not in known:
+            raise UnknownNameError(f"parameter of {name}", key, known, where=loaded.document.place(("probes", name, key)))
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {name}: {error}") from None
+
+
+def _subjects(planner: Planner, entry: SubjectConfig, loaded: Loaded) -> list[PlannedSubject]:
+    where = loaded.document.place(("subjects", loaded.config.subjects.index(entry)))
+    if entry.train is None:
+        return [_loaded_subject(planner, entry, where)]
+    made = []
+    for arm in entry.train.arms:
+        name = _arm_name(arm, where)
+        recipe = _recipe(entry.train, arm, where)
+        for seed in range(entry.train.seeds):
+            subject = f"{entry.id}/{name}/{seed}"
+            seeded = recipe.model_copy(update={"seed": seed})
+            unit = planner.fit(Fit(recipe=seeded), f"train {subject}", subject)
+            made.append(PlannedSubject(subject, f"{entry.id}/{name}", entry, name, seed, seeded, unit))
+    if doubled := [s.id for s in made if [m.id for m in made].count(s.id) > 1]:
+        raise ConfigError(f"{where}: {doubled[0].rpartition('/')[0]} is named twice")
+    return made
+
+
+def _arm_name(arm: OptimizerConfig, where: str) -> str:
+    return resolve(arm.name, where=where).name
+
+
+def _recipe(train: TrainConfig, arm: OptimizerConfig, where: str) -> Recipe:
+    spec = resolve(arm.name, where=where)
+    check_settings(spec, arm.settings, where=where)
+    check_architecture(train.architecture, where)
+    rate: float | Tuned = arm.learning_rate or spec.default
+    if arm.learning_rate is None and train.tune != "off":
+        tune = train.tune if isinstance(train.tune, TuneConfig) else TuneConfig()
+        rate = Tuned(grid=tune.grid or spec.grid, epochs=train.epochs, validation=tune.validation)
+    return Recipe(
+        architecture=train.architecture, kwargs=train.kwargs, optimizer=spec.name, settings=arm.settings, learning_rate=rate,
+        epochs=train.epochs, batch_size=train.batch_size, schedule=train.schedule, objective=train.objective,
+    )
+
+
+def check_architecture(name: str, where: str) -> None:
+    """Raise UnknownNameError for an architecture that is neither built in nor "module:callable"."""
+    if ":" not in name and name not in plugins.names("auditor.architectures"):
+        raise UnknownNameError("architecture", name, plugins.names("auditor.architectures"), where=where)
+
+
+def _loaded_subject(planner: Planner, entry: SubjectConfig, where: str) -> PlannedSubject:
+    assert entry.load is not None
+    if entry.load.format == "object":
+        spec = {"object": entry.load.path, "outputs": entry.load.outputs}
+        unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
+        return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
+    path = planner.directory / entry.load.path
+    if not path.is_file():
+        raise ConfigError(f"{where}: load.path: {path} does not exist")
+    spec = {
+        "load": entry.load.model_dump(mode="json"), "content": _content(path),
+        "factory": _code_content(entry.load.factory, planner.directory),
+    }
+    unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
+    return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
+
+
+def _code_content(reference: str | None, directory: Path) -> str | None:
+    """Digest of the file beside the audit file, or else of the installed module, that "module:callable" names."""
+    if reference is None:
+        return None
+    module = reference.partition(":")[0]
+    path = directory / f"{module}.py"
+    return _content(path) if path.is_file() else _module_content(module)
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe | str) -> PlannedResult:
+    if isinstance(probe, str):
+        return PlannedResult(subject.id, name, 0, {}, None, probe, errored=True)
+    parameters = probe.parameters()
+    if Access.RECIPE in probe.needs and subject.recipe is None:
+        reason = f"needs access: recipe (it retrains the model); {subject.id} is a finished model without one"
+        return PlannedResult(subject.id, name, probe.version, parameters, None, reason)
+    try:
+        wanted = probe.fits(Setting(planner.data, subject.recipe))
+    except AuditorError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a third party's probe: it is errored, the audit goes on
+        return PlannedResult(subject.id, name, probe.version, parameters, None, f"planning failed: {type(error).__name__}: {error}", errored=True)
+    fits = {key: planner.fit(fit, f"{name} {key} for {subject.id}") for key, fit in sorted(wanted.items())}
+    spec = {
+        "probe": name, "version": probe.version, "parameters": parameters, "subject": subject.id, "seed": subject.seed or 0,
+        "recipe": subject.recipe.model_dump(mode="json") if subject.recipe else None, "fits": fits, "model": subject.unit,
+        "confidence": planner.config.confidence, "source": _probe_source(name), "gallery": planner.config.gallery in ("on", True),
+    }
+    unit = planner.add("probe", f"{name} on {subject.id}", spec, (subject.unit, *fits.values()), subject=subject.id, probe=name)
+    return PlannedResult(subject.id, name, probe.version, parameters, unit)
+
+
+def _check_reference(loaded: Loaded, subjects: list[PlannedSubject]) -> None:
+    reference = loaded.config.contrasts.reference
+    groups = {s.group for s in subjects}
+    if reference is not None and reference not in groups:
+        raise UnknownNameError("group", reference, groups, where=loaded.document.place(("contrasts", "reference")))
+
+
+def _change_source(fit: Fit) -> dict[str, str | None]:
+    """What a third party's change of the data is made of; our own stands in the environment."""
+    if fit.change is None or fit.change.function.startswith("auditor."):
+        return {}
+    return {"source": _module_content(fit.change.function.partition(":")[0])}
+
+
+def _probe_source(name: str) -> str | None:
+    module = plugins.names("auditor.probes")[name].module
+    return None if module.startswith("auditor.") else _module_content(module)
+
+
+@cache
+def _module_content(module: str) -> str | None:
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # its package is not there: the unit that needs it will say so
+        return None
+    return _content(Path(spec.origin)) if spec and spec.origin else None
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """What besides its inputs decides a unit's result: our source, the libraries, the device, how it is executed."""
+    return {"source": source_digest(), "versions": {n: _version(n) for n in VERSIONED}, "device": "cpu", "execution": "single"}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def source_digest() -> str:
+    """Digest of the source of the engine and the attacks: what decides a number, not how it looks."""
+    sha = hashlib.sha256()
+    for package in ("auditor", "auditor.attacks"):
+        spec = find_spec(package)
+        for root in (Path(p) for p in (spec.submodule_search_locations if spec else None) or ()):
+            for path in sorted(root.rglob("*.py")):
+                name = path.relative_to(root)
+                if not LOOKS_ONLY.intersection(name.parts):
+                    sha.update(name.as_posix().encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()

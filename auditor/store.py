@@ -1,0 +1,129 @@
+"""Finished units by identity: written whole by rename, so the store is cache, resume, shards and merge in one."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor.bundle import UnitTiming
+from auditor.dataset import Dataset, Domain
+from auditor.record import DatasetRecord, canonical_json
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished units: `units/<identity>/` with unit.json, and data sets under `data/<sha256>/`."""
+
+    root: Path
+
+    def has(self, identity: str) -> bool:
+        """Whether this unit was finished."""
+        return (self._folder(identity) / "unit.json").is_file()
+
+    def read(self, identity: str) -> dict[str, Any]:
+        """What a finished unit said, as JSON."""
+        content: dict[str, Any] = json.loads((self._folder(identity) / "unit.json").read_bytes())
+        return content
+
+    def timing(self, identity: str) -> UnitTiming:
+        """What a finished unit cost."""
+        return UnitTiming.model_validate_json((self._folder(identity) / "timing.json").read_bytes())
+
+    def path(self, identity: str, name: str) -> Path:
+        """A file of a finished unit."""
+        return self._folder(identity) / name
+
+    @contextmanager
+    def writing(self, identity: str, *, replace: bool = False) -> Iterator[Path]:
+        """A folder to write a unit into; it appears under its identity when the block ends without an error."""
+        with self._appearing(self._folder(identity), replace=replace) as folder:
+            yield folder
+
+    def write(self, identity: str, content: dict[str, Any], timing: UnitTiming, *, replace: bool = False) -> None:
+        """A unit that is only a JSON value."""
+        with self.writing(identity, replace=replace) as folder:
+            put(folder, content, timing)
+
+    def _folder(self, identity: str) -> Path:
+        return self.root / "units" / identity[:2] / identity
+
+    @contextmanager
+    def _appearing(self, place: Path, *, replace: bool) -> Iterator[Path]:
+        scratch = self.root / "scratch"
+        scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=scratch))
+        try:
+            yield folder
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if replace and place.exists():
+                os.rename(place, folder.with_suffix(".old"))
+                shutil.rmtree(folder.with_suffix(".old"))
+            _rename_once(folder, place)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what writers that died left behind."""
+        shutil.rmtree(self.root / "scratch", ignore_errors=True)
+
+    def has_dataset(self, sha256: str) -> bool:
+        """Whether the data set of this content is here."""
+        return (self.root / "data" / sha256 / "meta.json").is_file()
+
+    def write_dataset(self, data: Dataset) -> None:
+        """Keep a data set as plain arrays, which workers map into memory."""
+        if self.has_dataset(data.sha256):
+            return
+        with self._appearing(self.root / "data" / data.sha256, replace=False) as folder:
+            arrays = {name: getattr(data, name) for name in ARRAYS} | {"low": data.domain.low, "high": data.domain.high}
+            arrays |= {f"ood_{k}": v for k, v in data.ood.items()} | {f"groups_{k}": v for k, v in data.groups.items()}
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            facts = data.facts().model_dump(mode="json")
+            meta = {"facts": facts, "groups": sorted(data.groups), "feature_names": data.domain.feature_names}
+            (folder / "meta.json").write_bytes(canonical_json(meta))
+
+    def dataset_facts(self, sha256: str) -> DatasetRecord:
+        """What the record says of a kept data set, without reading its arrays."""
+        meta = json.loads((self.root / "data" / sha256 / "meta.json").read_bytes())
+        return DatasetRecord.model_validate(meta["facts"])
+
+    def dataset(self, sha256: str) -> Dataset:
+        """A kept data set, its arrays mapped read-only."""
+        folder = self.root / "data" / sha256
+        meta = json.loads((folder / "meta.json").read_bytes())
+        facts = DatasetRecord.model_validate(meta["facts"])
+
+        def array(name: str) -> Any:  # float32 or int64
+            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+        return Dataset(
+            id=facts.id, classes=facts.classes, licence=facts.licence, description=facts.description,
+            domain=Domain(np.array(array("low")), np.array(array("high")), tuple(meta["feature_names"])),
+            ood={name: array(f"ood_{name}") for name in facts.ood},
+            groups={name: array(f"groups_{name}") for name in meta["groups"]},
+            **{name: array(name) for name in ARRAYS},
+        )
+
+
+def put(folder: Path, content: dict[str, Any], timing: UnitTiming) -> None:
+    """Write a unit's JSON value and cost; unit.json comes last and says that the unit is whole."""
+    (folder / "timing.json").write_bytes(canonical_json(timing))
+    (folder / "unit.json").write_bytes(canonical_json(content))
+
+
+def _rename_once(folder: Path, place: Path) -> None:
+    try:
+        os.rename(folder, place)
+    except OSError:
+        if not place.is_dir():  # else another writer finished the same unit first
+            raise

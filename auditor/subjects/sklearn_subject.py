@@ -1,0 +1,114 @@
+"""A fitted scikit-learn classifier, or anything that answers like one, as a subject."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.dataset import Array
+from auditor.errors import ModelError
+from auditor.subject import Access, Outputs
+
+FAR_BELOW = 50.0  # how far under the smallest logit a class stands that the estimator never saw
+
+
+class SklearnSubject:
+    """What a fitted classifier answers, pipelines included.
+
+    `predict_proba` gives probabilities, else `decision_function` gives logits (a binary decision d as [-d/2, d/2], so
+    that softmax is its logistic function), else `predict` gives one-hot labels. `classes_` are label integers or, with
+    `names`, class names; a class the estimator never saw gets probability zero. Raises ModelError for an estimator
+    that is a regressor, not fitted, made for other features, or knows classes the data does not have.
+    """
+
+    def __init__(
+        self, estimator: Any, *, classes: int, shape: tuple[int, ...], names: tuple[str, ...] = (),  # a duck-typed classifier
+        extra_access: frozenset[Access] = frozenset(),
+    ) -> None:
+        _check_usable(estimator, shape)
+        self.estimator = estimator
+        self.classes = classes
+        self.shape = tuple(shape)
+        self._columns = _columns(estimator, classes, names)
+        self.outputs, access = _answers(estimator)
+        self.access = access | extra_access
+
+    def predict(self, x: Array) -> Array:
+        """Outputs (N, classes) of inputs (N, *shape), which the estimator sees as rows of features."""
+        out = np.full((len(x), self.classes), 0.0, np.float32)
+        if len(x) == 0:
+            return out
+        rows = np.array(x, np.float32).reshape(len(x), -1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="X does not have valid feature names")
+            raw = self._raw(rows)
+        if raw.shape != (len(x), len(self._columns)):
+            hint = "; set decision_function_shape='ovr'" if self.outputs == "logits" else ""
+            raise ModelError(f"{_name(self.estimator)} answers with shape {raw.shape}; expected {(len(x), len(self._columns))}{hint}")
+        if self.outputs == "logits":
+            out[:] = raw.min(axis=1, keepdims=True) - FAR_BELOW
+        out[:, self._columns] = raw
+        return out
+
+    def _raw(self, rows: Array) -> npt.NDArray[np.floating]:
+        """A column for each of the estimator's own classes."""
+        if self.outputs == "probabilities":
+            probabilities: npt.NDArray[np.floating] = np.asarray(self.estimator.predict_proba(rows))
+            return probabilities
+        if self.outputs == "logits":
+            decision: npt.NDArray[np.floating] = np.asarray(self.estimator.decision_function(rows))
+            return np.stack([-decision / 2, decision / 2], axis=1) if decision.ndim == 1 else decision
+        own = np.asarray(self.estimator.classes_)
+        return (np.asarray(self.estimator.predict(rows))[:, None] == own).astype(np.float32)
+
+
+def _name(estimator: object) -> str:
+    return type(estimator).__name__
+
+
+def _answers(estimator: object) -> tuple[Outputs, frozenset[Access]]:
+    if hasattr(estimator, "predict_proba"):
+        return "probabilities", frozenset({Access.LABELS, Access.PROBABILITIES})
+    if hasattr(estimator, "decision_function"):
+        return "logits", frozenset({Access.LABELS, Access.PROBABILITIES, Access.LOGITS})
+    return "labels", frozenset({Access.LABELS})
+
+
+def _check_usable(estimator: Any, shape: tuple[int, ...]) -> None:  # a duck-typed classifier
+    from sklearn.base import BaseEstimator, is_classifier
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    if isinstance(estimator, BaseEstimator):
+        if not is_classifier(estimator):
+            raise ModelError(f"{_name(estimator)} is no classifier; an audit needs one that predicts classes")
+        try:
+            check_is_fitted(estimator)
+        except NotFittedError:
+            raise ModelError(f"{_name(estimator)} is not fitted; call fit on the training rows first") from None
+    features = getattr(estimator, "n_features_in_", None)
+    width = int(np.prod(shape))
+    if features is not None and features != width:
+        raise ModelError(f"{_name(estimator)} was fitted on {features} features; the data has {width} (rows of shape {tuple(shape)})")
+
+
+def _columns(estimator: Any, classes: int, names: tuple[str, ...]) -> npt.NDArray[np.int64]:  # a duck-typed classifier
+    """The label integer of each of the estimator's own classes."""
+    own = getattr(estimator, "classes_", None)
+    if own is None or isinstance(own, list):
+        raise ModelError(f"{_name(estimator)} has no single classes_; an audit needs a fitted classifier of one output")
+    labels = [_label(value, names) for value in np.asarray(own).tolist()]
+    unknown = [value for value, label in zip(np.asarray(own).tolist(), labels, strict=True) if not 0 <= label < classes]
+    if unknown:
+        raise ModelError(
+            f"{_name(estimator)} knows the class {unknown[0]!r}, which the data has not; train it on labels 0 to {classes - 1}"
+        )
+    return np.array(labels, np.int64)
+
+
+def _label(value: object, names: tuple[str, ...]) -> int:
+    """A class as its integer: numbers are themselves, texts are looked up among the names; -1 for what is neither."""
+    if isinstance(value, str):
+        return names.index(value) if value in names else -1
+    return int(value) if isinstance(value, int | float) and int(value) == value else -1

@@ -1,0 +1,273 @@
+"""What one unit does, wherever it runs: read its inputs from the store, work, and put its result back whole."""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditor import plugins
+from auditor.bundle import UnitTiming, file_sha256
+from auditor.dataset import Dataset
+from auditor.errors import AuditorError, DivergedError
+from auditor.plan import Unit
+from auditor.probe import Case, Outcome, Probe
+from auditor.recipe import Fit, Recipe
+from auditor.record import Caveat, Reliability
+from auditor.seeds import Seeds
+from auditor.store import Store, put
+from auditor.subject import Access, Subject
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit with where to work: the store, the folder of the audit file, and a model handed in as an object."""
+
+    unit: Unit
+    store: Path
+    directory: Path
+    replace: bool = False
+    model: Any = None  # a torch module or a scikit-learn estimator
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a unit could not be finished."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass
+class Clock:
+    """Time spent on a unit; `detail` holds what the unit measured of itself."""
+
+    wall: float = field(default_factory=time.perf_counter)
+    cpu: float = field(default_factory=time.process_time)
+    detail: dict[str, float] = field(default_factory=dict)
+
+    def stop(self, unit: Unit) -> UnitTiming:
+        """The cost so far."""
+        return UnitTiming(
+            unit=unit.identity, kind=unit.kind, label=unit.label, subject=unit.subject, probe=unit.probe, detail=self.detail,
+            wall_seconds=time.perf_counter() - self.wall, cpu_seconds=time.process_time() - self.cpu, peak_bytes=peak_bytes(),
+        )
+
+
+def peak_bytes() -> int | None:
+    """The most memory this process has held; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def execute(job: Job) -> Failure | None:
+    """Do one unit. What goes wrong is returned, so that it can be said and the rest of the audit goes on."""
+    try:
+        with one_thread(), importable(job.directory):
+            WORK[job.unit.kind](job)
+    except AuditorError as error:
+        return Failure(" ".join(str(error).split()))
+    except Exception as error:  # noqa: BLE001  # law 8: a failing unit never ends an audit
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Failure(reason[:500], traceback.format_exc())
+    return None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside: two are slower on small models, and not reproducible. Restored after, as is the global random state."""
+    import torch
+
+    threads, state, numpy_state = torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002  # handed in by whoever called; not ours to use
+
+
+@contextmanager
+def importable(directory: Path) -> Iterator[None]:
+    """Inside, modules beside the audit file can be imported, as the audit file names them."""
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(directory))
+
+
+@lru_cache(maxsize=2)
+def _dataset(store: Store, sha256: str) -> Dataset:
+    return store.dataset(sha256)
+
+
+def run_fit(job: Job) -> None:
+    """Train one model and keep its weights with what the training said."""
+    from auditor.subjects.weights import save_state
+    from auditor.training.loop import fit
+
+    store, unit = Store(job.store), job.unit
+    clock = Clock()
+    wanted = Fit.model_validate(unit.spec["fit"])
+    rate = wanted.recipe.learning_rate
+    if not isinstance(rate, float):
+        rate = float(store.read(unit.inputs[0])["learning_rate"])
+    data = _dataset(store, unit.spec["data"])
+    fitted = fit(wanted, data, seeds=Seeds(unit.spec["root"], wanted.recipe.seed), learning_rate=rate)
+    content: dict[str, Any] = {
+        "kind": "fit", "recipe": wanted.recipe.model_dump(mode="json"), "data": data.sha256, "learning_rate": fitted.learning_rate,
+        "epochs": fitted.epochs, "steps": fitted.steps, "flops": fitted.flops, "curve": list(fitted.curve),
+        "holdout_loss": fitted.holdout_loss, "diverged_at": fitted.diverged_at,
+    }
+    clock.detail = {
+        "cpu_seconds": fitted.seconds.cpu, "wall_seconds": fitted.seconds.wall, "optimizer_state_bytes": fitted.optimizer_state_bytes,
+    }
+    with store.writing(unit.identity, replace=job.replace) as folder:
+        if fitted.module is not None:
+            subject = _torch_subject(fitted.module, data)
+            content |= {"access": sorted(subject.access), "outputs": subject.outputs}
+            weights = folder / "model.safetensors"
+            save_state(fitted.state, weights, {"recipe": content["recipe"] | {"learning_rate": fitted.learning_rate}})
+            content["sha256"] = file_sha256(weights)
+        put(folder, content, clock.stop(unit))
+
+
+def run_load(job: Job) -> None:
+    """Load a model that exists, see that it answers, and say what can be got at."""
+    clock = Clock()
+    store, unit = Store(job.store), job.unit
+    data = _dataset(store, unit.spec["data"])
+    subject = _loaded(job, unit.spec, data)
+    subject.predict(data.x_test[:2])
+    content = {
+        "kind": "load", "spec": dict(unit.spec), "access": sorted(subject.access), "outputs": subject.outputs,
+        "sha256": unit.spec.get("content"),
+    }
+    store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
+
+
+def run_probe(job: Job) -> None:
+    """Ask one probe about one subject."""
+    clock = Clock()
+    store, unit = Store(job.store), job.unit
+    spec = unit.spec
+    data = _dataset(store, spec["data"])
+    probe: Probe = plugins.load("auditor.probes", spec["probe"])(**{k: _tuple(v) for k, v in spec["parameters"].items()})
+    subject = _subject(job, spec["model"], data)
+    if lacking := missing_access(probe, subject):
+        content: dict[str, Any] = {"kind": "probe", "outcome": "skipped", "reason": lacking, "measurements": [], "caveats": [], "counts": {}}
+        store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
+        return
+    case = Case(
+        probe=probe, of=spec["subject"], inner=subject, data=data, seeds=Seeds(spec["root"], spec["seed"]), confidence=spec["confidence"],
+        recipe=Recipe.model_validate(spec["recipe"]) if spec["recipe"] else None,
+        fitted=lambda name: _subject(job, spec["fits"][name], data),
+    )
+    outcome = probe.run(case)
+    with store.writing(unit.identity, replace=job.replace) as folder:
+        content = _outcome_content(outcome, case) | _arrays(outcome, folder, gallery=spec["gallery"])
+        put(folder, content, clock.stop(unit))
+
+
+def missing_access(probe: Probe, subject: Subject) -> str | None:
+    """Which access a probe cannot do without and this subject does not give, as a reason for skipping."""
+    lacking = sorted(probe.needs - subject.access - {Access.RECIPE})
+    any_of = probe.needs_any
+    if any_of and not any_of & subject.access:
+        lacking.append(" or ".join(sorted(any_of)))
+    return f"needs access: {', '.join(lacking)}; this subject gives {', '.join(sorted(subject.access))}" if lacking else None
+
+
+def _outcome_content(outcome: Outcome, case: Case) -> dict[str, Any]:
+    return {
+        "kind": "probe", "outcome": "completed", "reason": None, "reliability": reliability(outcome.caveats),
+        "measurements": [m.model_dump(mode="json") for m in outcome.measurements],
+        "caveats": [c.model_dump(mode="json") for c in outcome.caveats],
+        "counts": {"forwards": case.counts.forwards, "backwards": case.counts.backwards},
+    }
+
+
+def reliability(caveats: tuple[Caveat, ...]) -> Reliability:
+    """The worst that the caveats of a result say."""
+    worst = {c.severity for c in caveats}
+    return "invalid" if "invalid" in worst else "suspicious" if "suspicious" in worst else "reliable"
+
+
+def _arrays(outcome: Outcome, folder: Path, *, gallery: bool) -> dict[str, bool]:
+    if outcome.samples is not None:
+        s = outcome.samples
+        np.savez_compressed(folder / "samples.npz", allow_pickle=False, row=s.row, label=s.label, prediction=s.prediction, **dict(s.columns))
+    if gallery and outcome.gallery is not None:
+        g = outcome.gallery
+        np.savez_compressed(
+            folder / "gallery.npz", allow_pickle=False, before=g.before[:8], after=g.after[:8], label=g.label[:8], prediction=g.prediction[:8]
+        )
+    return {"samples": outcome.samples is not None, "gallery": gallery and outcome.gallery is not None}
+
+
+def _tuple(value: Any) -> Any:  # JSON values
+    return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+def _subject(job: Job, identity: str, data: Dataset) -> Subject:
+    """The model that a finished unit made."""
+    store = Store(job.store)
+    content = store.read(identity)
+    if content["kind"] == "load":
+        return _loaded(job, content["spec"], data)
+    if content["diverged_at"] is not None:
+        raise DivergedError(f"its training diverged: the loss stopped being finite at step {content['diverged_at']}")
+    from auditor.subjects.weights import load_state
+    from auditor.training.architectures import build
+
+    module = build(Recipe.model_validate(content["recipe"]), data.facts())
+    module.load_state_dict(load_state(store.path(identity, "model.safetensors")).state)
+    return _torch_subject(module, data)
+
+
+def _torch_subject(module: Any, data: Dataset) -> Subject:  # torch.nn.Module, not imported for an annotation
+    from auditor.subjects.torch_subject import TorchSubject
+
+    return TorchSubject(module, classes=len(data.classes), shape=data.shape, extra_access=frozenset({Access.RECIPE}))
+
+
+def _loaded(job: Job, spec: Mapping[str, Any], data: Dataset) -> Subject:
+    from auditor.subjects import wrap
+    from auditor.subjects.loading import load
+    from auditor.subjects.spec import Load
+
+    if "object" in spec:
+        return wrap(job.model, data, outputs=spec["outputs"])
+    return load(Load.model_validate(spec["load"]), data.facts(), job.directory)
+
+
+WORK = {"fit": run_fit, "load": run_load, "probe": run_probe}
+
+
+def worker_start() -> None:
+    """Make a worker process end with its parent, leave Ctrl-C to the parent, and use one thread of each library."""
+    import signal
+    import threading
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,174 @@
+"""Drawings from per-sample outcomes: the confusion matrix, the reliability diagram and the membership ROC."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.bundle import Arrays
+from auditor.catalogue import ProbeEntry
+
+from . import charts, wording
+from .charts import Axis, Point, Series
+from .material import Group, Material
+from .page import Cell, Chart, Column, Table
+
+LARGEST_MATRIX = 20
+BINS = 10
+LOWEST_FPR = 1e-3
+Floats = npt.NDArray[np.float64]
+
+
+def pooled(material: Material, probe: ProbeEntry, group: Group, names: tuple[str, ...]) -> Arrays | None:
+    """The named arrays of a group's completed results, one after the other; None where one of them lacks any."""
+    found = [
+        arrays for result in material.results(probe.id, group)
+        if result.outcome == "completed" and all(n in (arrays := material.facts.samples(result)) for n in names)
+    ]
+    return {name: np.concatenate([arrays[name] for arrays in found]) for name in names} if found else None
+
+
+def confusion(material: Material, probe: ProbeEntry) -> tuple[Table, ...]:
+    """Where each class went, in rows that sum to 100 %; past 20 classes, the commonest confusions instead."""
+    return tuple(_confusion(material, probe, group) for group in material.groups if _has_labels(material, probe, group))
+
+
+def _has_labels(material: Material, probe: ProbeEntry, group: Group) -> bool:
+    return pooled(material, probe, group, ("label", "prediction")) is not None
+
+
+def _confusion(material: Material, probe: ProbeEntry, group: Group) -> Table:
+    arrays = pooled(material, probe, group, ("label", "prediction"))
+    assert arrays is not None, "asked before"
+    classes = material.record.dataset.classes
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    answered = arrays["prediction"] >= 0
+    np.add.at(counts, (arrays["label"][answered], arrays["prediction"][answered]), 1)
+    return (_matrix if len(classes) <= LARGEST_MATRIX else _commonest)(group, classes, counts)
+
+
+def _matrix(group: Group, classes: tuple[str, ...], counts: npt.NDArray[np.int64]) -> Table:
+    columns = (Column("Labelled"), *(Column(name, "number") for name in classes))
+    rows = tuple(
+        (Cell(name, head=True), *(_share(int(n), int(row.sum()), right=i == j) for j, n in enumerate(row)))
+        for i, (name, row) in enumerate(zip(classes, counts, strict=True))
+    )
+    note = f"Rows are labels, columns predictions, in percent of the row, {_over(group)}. An empty cell is a zero."
+    return Table(f"Confusion matrix of {group.name}", columns, rows, note, tone="matrix")
+
+
+def _over(group: Group) -> str:
+    return f"over {wording.count(len(group.members), 'seed')}" if len(group.members) > 1 else "of one model"
+
+
+def _share(n: int, total: int, *, right: bool) -> Cell:
+    if not n:
+        return Cell("", tone="number")
+    share = n / total
+    tone = ("right" if right else "wrong") + f"-{1 + min(4, int(share * (5 if right else 20)))}"
+    return Cell(wording.bare(share, "share"), tone=f"number {tone}", exact=repr(share))
+
+
+def _commonest(group: Group, classes: tuple[str, ...], counts: npt.NDArray[np.int64]) -> Table:
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:LARGEST_MATRIX]
+    rows = tuple(
+        (Cell(classes[i], head=True), Cell(classes[j]), Cell(wording.whole(int(wrong[i, j])), tone="number"),
+         Cell(wording.amount(wrong[i, j] / counts[i].sum(), "share"), tone="number"))
+        for i, j in (divmod(int(at), len(classes)) for at in order) if wrong[i, j]
+    )
+    columns = (Column("Labelled"), Column("Predicted"), Column("Rows", "number"), Column("Share of the class", "number"))
+    return Table(f"Commonest confusions of {group.name}", columns, rows, f"Counted {_over(group)}.")
+
+
+def reliability_diagram(material: Material, probe: ProbeEntry, ident: str) -> Chart | None:
+    """How often the model was right among the answers it was so sure of."""
+    binned = [(g, _bins(a)) for g in material.groups if (a := pooled(material, probe, g, ("confidence", "correct")))]
+    binned = [(g, bins) for g, bins in binned if bins][:8]
+    if not binned:
+        return None
+    series = [
+        Series(g.name, g.index, tuple(Point(b.right) for b in bins), tuple(b.sure for b in bins)) for g, bins in binned
+    ]
+    title = "Reliability diagram"
+    caption = (
+        f"Mean confidence and share of right answers in {BINS} bins of equal width; bins with fewer than ten answers are left "
+        "out. Below the dotted line the model is surer than it is right."
+    )
+    svg = charts.curves(
+        f"{ident}-reliability", title, series, Axis("mean confidence", percent=True, low=0, high=1.02),
+        Axis("share of right answers", percent=True, low=0, high=1.02), diagonal=True,
+    )
+    return Chart(title, caption, svg, _bins_table(title, binned))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The answers of one range of confidence."""
+
+    sure: float
+    right: float
+    rows: int
+
+
+def _bins(arrays: Arrays) -> tuple[Bin, ...]:
+    sure, right = arrays["confidence"].reshape(-1).astype(float), arrays["correct"].reshape(-1).astype(float)
+    if len(sure) != len(right):
+        return ()
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    chosen = (place == b for b in range(BINS))
+    return tuple(Bin(float(sure[c].mean()), float(right[c].mean()), int(c.sum())) for c in chosen if c.sum() >= 10)
+
+
+def _bins_table(title: str, binned: list[tuple[Group, tuple[Bin, ...]]]) -> Table:
+    columns = (Column("Group"), Column("Answers", "number"), Column("Mean confidence", "number"), Column("Right", "number"))
+    rows = tuple(
+        (Cell(g.name, head=True), Cell(wording.whole(b.rows), tone="number"),
+         Cell(wording.amount(b.sure, "share"), tone="number"), Cell(wording.amount(b.right, "share"), tone="number"))
+        for g, bins in binned for b in bins
+    )
+    return Table(title, columns, rows)
+
+
+def membership_roc(material: Material, probe: ProbeEntry, ident: str) -> Chart | None:
+    """How many members an attacker finds for how many false alarms, on log scales, where privacy is lost or kept."""
+    curves = [(g, _roc(a)) for g in material.groups[:8] if (a := pooled(material, probe, g, ("score", "member")))]
+    if not curves:
+        return None
+    series = [Series(g.name, g.index, tuple(Point(max(float(t), 1e-4)) for t in tpr), tuple(GRID)) for g, tpr in curves]
+    title = "Members found by false alarms"
+    caption = (
+        "Both scales are logarithmic. The dotted line is guessing; the further a curve lies above it on the left, the more "
+        "training rows an attacker can name with few false alarms."
+    )
+    svg = charts.curves(
+        f"{ident}-roc", title, series, Axis("false-positive rate", scale="log", low=LOWEST_FPR, high=1.0),
+        Axis("true-positive rate", scale="log", low=LOWEST_FPR, high=1.2), diagonal=True,
+    )
+    return Chart(title, caption, svg, _roc_table(title, curves))
+
+
+GRID: Floats = np.geomspace(LOWEST_FPR, 1, 61)
+
+
+def _roc(arrays: Arrays) -> Floats:
+    """The true-positive rate at each false-positive rate of the grid, never interpolated upwards."""
+    scores, member = arrays["score"].reshape(-1).astype(float), arrays["member"].reshape(-1).astype(bool)
+    others = np.sort(scores[~member])[::-1]
+    members = np.sort(scores[member])
+    allowed = np.minimum((GRID * len(others) + 1e-9).astype(int), len(others))
+    bar = np.where(allowed < len(others), others[np.minimum(allowed, len(others) - 1)], -np.inf)
+    found = len(members) - np.searchsorted(members, bar, side="right")
+    return np.asarray(found / len(members), np.float64)
+
+
+def _roc_table(title: str, curves: list[tuple[Group, Floats]]) -> Table:
+    columns = (Column("False-positive rate", "number"), *(Column(g.name, "number") for g, _ in curves))
+    picked = [int(np.argmin(np.abs(GRID - rate))) for rate in (1e-3, 1e-2, 0.05, 0.1, 0.5)]
+    rows = tuple(
+        (Cell(wording.amount(float(GRID[i]), "share"), tone="number", head=True),
+         *(Cell(wording.amount(float(tpr[i]), "share"), tone="number") for _, tpr in curves))
+        for i in picked
+    )
+    return Table(title, columns, rows)

@@ -1,0 +1,105 @@
+"""The model card and the dataset card: what the owner states, and what the record knows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from auditor.record import SubjectRecord
+
+from . import wording
+from .material import Group, Material
+from .page import Cards, Cell, Column, Fact, Table
+
+NOT_STATED = "not stated"
+STATED: Mapping[str, str] = {
+    "intended_use": "Intended use", "out_of_scope": "Out of scope", "owners": "Owners", "contact": "Contact",
+}
+MOST_CLASSES = 40
+
+
+def cards(material: Material) -> Cards:
+    """Both cards."""
+    return Cards(_model(material), _recipes(material), _dataset(material), _balance(material))
+
+
+def _model(material: Material) -> tuple[Fact, ...]:
+    stated = material.facts.config.get("card") or {}
+    more = [name for name in sorted(stated) if name not in STATED]
+    names = {**STATED, **{name: name.replace("_", " ").capitalize() for name in more}}
+    facts = [Fact(title, said(stated.get(name))) for name, title in names.items()]
+    data = material.record.dataset
+    shape = " × ".join(str(n) for n in data.shape)
+    return (
+        *facts, Fact("Task", f"classification of inputs of shape {shape} into {wording.count(len(data.classes), 'class', 'classes')}"),
+        Fact("Evaluation data", f"{wording.whole(data.rows.get('test', 0))} test rows of {data.id}"),
+        Fact("Results", "see the scorecard; each number has its interval"), Fact("Limits", "see what was not tested, and each probe's blind spots"),
+    )
+
+
+def said(value: Any) -> str:  # any JSON value
+    """What the owner stated, or that nothing was."""
+    if isinstance(value, list | tuple):
+        return "; ".join(str(v) for v in value) or NOT_STATED
+    return str(value).strip() or NOT_STATED if value is not None else NOT_STATED
+
+
+def _recipes(material: Material) -> Table:
+    columns = (
+        Column("Group"), Column("Made by"), Column("Architecture"), Column("Optimizer"), Column("Objective"), Column("Variant"),
+        Column("Models", "number"), Column("Access"), Column("Weights, sha256"),
+    )
+    return Table("The models", columns, tuple(_recipe_row(g) for g in material.groups))
+
+
+def _recipe_row(group: Group) -> tuple[Cell, ...]:
+    first = group.members[0]
+    recipe = first.training.recipe if first.training else {}
+    digests = [m.sha256 for m in group.members if m.sha256]
+    return (
+        Cell(group.id, head=True, tone=f"swatch-{group.index % 8 + 1}"), Cell(_origin(first)), Cell(str(recipe.get("architecture", NOT_STATED))),
+        Cell(first.optimizer or NOT_STATED), Cell(str(recipe.get("objective", NOT_STATED))), Cell(first.variant),
+        Cell(str(len(group.members)), tone="number"), Cell(", ".join(first.access) or "none"),
+        Cell(", ".join(d[:12] for d in digests) or NOT_STATED, tone="digest"),
+    )
+
+
+def _origin(subject: SubjectRecord) -> str:
+    if subject.loaded:
+        return f"loaded from {subject.loaded.get('format', 'a file')}"
+    return "trained by this audit" if subject.training else NOT_STATED
+
+
+def _dataset(material: Material) -> tuple[Fact, ...]:
+    data = material.record.dataset
+    low, high = data.range
+    rows = ", ".join(f"{split} {wording.whole(n)}" for split, n in sorted(data.rows.items(), reverse=True))
+    return (
+        Fact("Name", data.id), Fact("Description", data.description or NOT_STATED), Fact("Licence", data.licence or NOT_STATED),
+        Fact("Rows", rows), Fact("Shape of one input", " × ".join(str(n) for n in data.shape)),
+        Fact("Range of values", f"{low:g} to {high:g}"), Fact("Classes", _class_line(data.classes)),
+        Fact("Balance", _imbalance(data.class_counts)), Fact("Out-of-distribution sets", ", ".join(data.ood) or "none"),
+        Fact("Content, sha256", data.sha256, code=True),
+    )
+
+
+def _class_line(classes: tuple[str, ...]) -> str:
+    return f"{len(classes)}: {wording.listed(classes, most=MOST_CLASSES)}"
+
+
+def _imbalance(counts: Mapping[str, tuple[int, ...]]) -> str:
+    train = [n for n in counts.get("train", ()) if n]
+    if not train:
+        return NOT_STATED
+    missing = sum(n == 0 for n in counts["train"])
+    gap = f"; {wording.count(missing, 'class', 'classes')} without a training row" if missing else ""
+    return f"the commonest class has {max(train) / min(train):.3g} times the training rows of the rarest{gap}"
+
+
+def _balance(material: Material) -> Table:
+    data = material.record.dataset
+    splits = sorted(data.class_counts, reverse=True)
+    columns = (Column("Class"), *(Column(f"{split.capitalize()} rows", "number") for split in splits))
+    rows = tuple(
+        (Cell(name, head=True), *(Cell(wording.whole(data.class_counts[s][i]), tone="number") for s in splits))
+        for i, name in enumerate(data.classes)
+    )
+    return Table("Rows by class", columns, rows)

@@ -1,0 +1,84 @@
+"""The NIST AI RMF table, subcategory by subcategory, and what the probes touch of the other vocabularies."""
+
+from collections.abc import Mapping
+
+from auditor import frameworks
+from auditor.frameworks import CellState, Framework
+
+from . import wording
+from .material import Material, anchor
+from .page import Cell, Chip, Column, FrameworkSection, Run, Table
+
+STATES: Mapping[CellState, Chip] = {
+    "measured": Chip("measured", "pass", "✓"),
+    "partly supported": Chip("partly supported", "part", "◐"),
+    "attested": Chip("attested", "waived", "✎"),
+    "not assessed": Chip("not assessed", "none", "○"),
+}
+
+
+def framework_section(material: Material) -> FrameworkSection:
+    """What this record supplies to each of the 72 subcategories."""
+    rmf = frameworks.load("nist-ai-rmf")
+    cells = frameworks.coverage(rmf, material.record, material.facts.catalogue)
+    counts = tuple(
+        Chip(f"{sum(c.state == state for c in cells)} {chip.text}", chip.tone, chip.icon) for state, chip in STATES.items()
+    )
+    return FrameworkSection(
+        lead=(
+            f"The {rmf.title} is voluntary, and its actions are no checklist: nothing here says that a system complies. A "
+            f"subcategory is measured only where a probe that maps to it has a completed, reliable result in this record; "
+            f"partly supported where such a result is part of the evidence and a person must conclude. "
+            f"All {wording.count(len(cells), 'subcategory', 'subcategories')} are listed, the empty ones too."
+        ),
+        counts=counts, functions=_functions(rmf, cells), source=_source(rmf), others=_others(material),
+    )
+
+
+def _functions(rmf: Framework, cells: tuple[frameworks.Cell, ...]) -> tuple[tuple[str, Table], ...]:
+    names = dict.fromkeys(c.id.split()[0] for c in cells)
+    return tuple((_summary(name, of), _table(name, of)) for name in names if (of := [c for c in cells if c.id.startswith(name)]))
+
+
+def _summary(name: str, cells: list[frameworks.Cell]) -> str:
+    counted = [(sum(c.state == state for c in cells), chip.text) for state, chip in STATES.items()]
+    return f"{name.capitalize()}: " + wording.listed(f"{n} {text}" for n, text in counted if n)
+
+
+def _table(name: str, cells: list[frameworks.Cell]) -> Table:
+    columns = (Column("Subcategory"), Column("State"), Column("Evidence"), Column("Statement of the framework"), Column("Why"))
+    rows = tuple(
+        (Cell(c.id, head=True, tone="id"), Cell("", chip=STATES[c.state]), Cell("", links=_links(c.evidence)),
+         Cell(c.statement, tone="statement"), Cell(c.reason, tone="reason"))
+        for c in cells
+    )
+    return Table(f"{name}, {wording.count(len(cells), 'subcategory', 'subcategories')}", columns, rows, tone="framework")
+
+
+def _links(probes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"#{anchor(p)}", p) for p in probes)
+
+
+def _source(rmf: Framework) -> str:
+    return f"{rmf.title}, {rmf.version}, as of {rmf.as_of}. {rmf.status}".strip()
+
+
+def _others(material: Material) -> Table | None:
+    """Which items of the other vocabularies the probes of this audit speak of."""
+    rows = []
+    for name in frameworks.NAMES[1:]:
+        framework = frameworks.load(name)
+        for c in frameworks.coverage(framework, material.record, material.facts.catalogue):
+            if c.evidence:
+                rows.append((
+                    Cell(wording.FRAMEWORKS.get(name, name), head=True), Cell(c.id, tone="id"), Cell(c.statement), Cell("", links=_links(c.evidence)),
+                ))
+    columns = (Column("Vocabulary"), Column("Item"), Column("Title"), Column("Evidence"))
+    return Table("Other vocabularies, items with reliable evidence", columns, tuple(rows)) if rows else None
+
+
+def untested(material: Material) -> tuple[tuple[Run, ...], ...]:
+    """Attack classes of NIST AI 100-2 that nothing in this record speaks of."""
+    framework = frameworks.load("nist-aml")
+    cells = frameworks.coverage(framework, material.record, material.facts.catalogue)
+    return tuple((Run(c.id, code=True), Run(f" {c.statement}")) for c in cells if not c.evidence)
