@@ -1,4 +1,4 @@
-"""The one door to the Adversarial Robustness Toolbox: what it is given is stated, what it gives back is not trusted."""
+"""The one door to the Adversarial Robustness Toolbox: what goes in is stated, what comes out is checked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,26 +15,36 @@ from auditor.subject import predicted_labels
 _BATCH = 256
 
 
-def hop_skip_jump(case: Case, x: Array, y: Labels, *, rows: npt.NDArray[np.str_], iterations: int) -> npt.NDArray[np.float64]:
+def hop_skip_jump(
+    case: Case, x: Array, y: Labels, *, rows: npt.NDArray[np.str_], iterations: int
+) -> npt.NDArray[np.float64]:
     """What is the nearest input in Linf, known by labels alone, that is classified differently.
 
-    `x` (n, *shape) rightly classified as `y` (n,), `rows` (n,) their identities. Returns inputs (n, *shape) inside the
-    domain; a row for which nothing was found comes back unchanged. HopSkipJump (Chen, Jordan and Wainwright 2020) as
-    ART runs it, a row at a time, each from its own random stream; distances are in units of the feature range. The
-    caller puts the result before `case.verify`: nothing here counts as a success. Queries are counted by the case.
-    Raises UnitError where ART returns something of another shape.
+    `x` (n, *shape) rightly classified as `y` (n,), `rows` (n,) their identities. Returns inputs (n, *shape)
+    inside the domain; a row for which nothing was found comes back unchanged. HopSkipJump (Chen, Jordan and
+    Wainwright 2020) as ART runs it, a row at a time, each from its own random stream; distances are in units
+    of the feature range. The caller puts the result before `case.verify`: nothing here counts as a success.
+    Queries are counted by the case. Raises UnitError where ART returns something of another shape.
     """
     from art.attacks.evasion import HopSkipJump
 
     attack = HopSkipJump(
-        black_box(case), batch_size=_BATCH, norm=np.inf, max_iter=iterations, max_eval=1000, init_eval=100, verbose=False
+        black_box(case),
+        batch_size=_BATCH,
+        norm=np.inf,
+        max_iter=iterations,
+        max_eval=1000,
+        init_eval=100,
+        verbose=False,
     )
     span, low = case.domain.span.astype(np.float64), case.domain.low.astype(np.float64)
     unit = case.domain.to_unit(x).astype(np.float32)
     found = np.asarray(x, np.float64).copy()
     for i, name in enumerate(rows):
         with _seeded(case.seeds.integer("attack", probe=case.probe.id, row=str(name))):
-            moved = np.asarray(attack.generate(unit[i : i + 1], y=np.eye(case.subject.classes, dtype=np.float32)[y[i : i + 1]]))
+            moved = np.asarray(
+                attack.generate(unit[i : i + 1], y=np.eye(case.subject.classes, dtype=np.float32)[y[i : i + 1]])
+            )
         if moved.shape != unit[i : i + 1].shape:
             raise UnitError(f"ART's HopSkipJump returned shape {moved.shape} for a row of shape {unit[i].shape}")
         if not np.array_equal(moved[0], unit[i]):
@@ -59,7 +69,7 @@ def black_box(case: Case) -> Any:  # ART's classes carry no types
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """numpy's global generator, which ART draws from, on a stream of our own; as it was afterwards."""
+    """Numpy's global generator, which ART draws from, on a stream of our own; as it was afterwards."""
     before = np.random.get_state()  # noqa: NPY002  # ART knows no other
     np.random.seed(seed % 2**32)  # noqa: NPY002
     try:

@@ -1,7 +1,7 @@
 """Auditor: a security and robustness audit for classifiers.
 
-The public API, imported when it is used: `audit(model, data)` returns a Record; `judge`, `render` and `compare` work
-on records alone. `Probe`, `Case` and their companions are what a third party writes a probe with.
+The public API, imported when it is used: `audit(model, data)` returns a Record; `judge` holds facts against a policy.
+`Probe`, `Case` and their companions are what a third party writes a probe with.
 """
 
 from importlib import import_module
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from auditor.dataset import Dataset as Dataset
     from auditor.dataset import Domain as Domain
     from auditor.errors import AuditorError as AuditorError
+    from auditor.judgement import judge as judge
     from auditor.probe import Case as Case
     from auditor.probe import Metric as Metric
     from auditor.probe import Outcome as Outcome
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from auditor.subject import Access as Access
 
 PUBLIC = {
-    "audit": "auditor.api", "Dataset": "auditor.dataset", "Domain": "auditor.dataset", "AuditorError": "auditor.errors",
+    "audit": "auditor.api", "judge": "auditor.judgement", "Dataset": "auditor.dataset", "Domain": "auditor.dataset", "AuditorError": "auditor.errors",
     "Probe": "auditor.probe", "Case": "auditor.probe", "Metric": "auditor.probe", "Outcome": "auditor.probe",
     "Caveat": "auditor.record", "Measurement": "auditor.record", "Record": "auditor.record", "Access": "auditor.subject",
 }
-__all__ = sorted(PUBLIC)  # noqa: PLE0605
+__all__ = sorted(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:  # any public object

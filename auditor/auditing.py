@@ -15,13 +15,12 @@ from auditor.assemble import Assembly
 from auditor.bundle import Facts, LayerWriter, claim, file_sha256, read_facts
 from auditor.catalogue import Catalogue, ProbeEntry, describe
 from auditor.config import Loaded
-from auditor.documents import parse
 from auditor.engine import Engine, Executor
 from auditor.errors import UnknownNameError
 from auditor.executors.inline import Inline
-from auditor.judge import check_policy
+from auditor.judgement import check_policy
 from auditor.plan import Plan, PlannedSubject, Unit, environment, make_plan
-from auditor.policy import Findings, Policy, Waivers
+from auditor.policy import Findings, Policy, Waivers, load_policy, load_waivers
 from auditor.record import DatasetRecord, canonical_json, digest
 from auditor.stages import judged, render_bundle, seal_findings
 from auditor.store import Store
@@ -107,9 +106,9 @@ def planned(loaded: Loaded, options: Options, data: DatasetRecord | None = None)
 
 def bar(loaded: Loaded) -> tuple[Policy, Waivers | None]:
     """The policy and the waivers that an audit names."""
-    policy = parse(loaded.policy_text, Policy, source=loaded.config.policy or "the shipped baseline policy")
+    policy = load_policy(loaded.policy_text, loaded.config.policy or "the shipped baseline policy")
     name = loaded.config.waivers
-    return policy, parse(loaded.input_text(name, "waivers"), Waivers, source=name) if name else None
+    return policy, load_waivers(loaded.input_text(name, "waivers"), name) if name else None
 
 
 def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: DatasetRecord | None = None) -> Audited:

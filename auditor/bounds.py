@@ -11,7 +11,7 @@ Direction = Literal["at_least", "at_most"]
 
 @dataclass(frozen=True)
 class Estimated:
-    """A number with its interval; `seeds` is None for a single subject, `kind` is what the metric declares."""
+    """A number with its interval; `seeds` is None for one subject, `kind` is what the metric declares."""
 
     value: float
     low: float | None
@@ -23,7 +23,7 @@ class Estimated:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a threshold and an interval allow to be said; `settle` says how much more evidence would decide."""
+    """What an interval allows to be said of a threshold; `settle`: how much more evidence would decide."""
 
     state: Literal["pass", "fail", "inconclusive"]
     reason: str
@@ -69,7 +69,7 @@ def _ends(number: Estimated) -> tuple[float | None, float | None]:
 
 
 def flatters(kind: Kind, direction: Direction) -> bool:
-    """Whether the truth can only be worse than the number: an upper bound of what should be high, and the reverse."""
+    """Whether the truth can only be worse: an upper bound of what should be high, or the reverse."""
     return (kind, direction) in {("upper-bound", "at_least"), ("lower-bound", "at_most")}
 
 
@@ -89,7 +89,7 @@ def _settle(number: Estimated, threshold: float, low: float, high: float) -> str
 
 
 def doubt(decision: Decision, number: Estimated, direction: Direction, evidence: str) -> Decision:
-    """What a decision is worth when the result is suspicious: a pass becomes inconclusive, a failure may stand.
+    """What is a decision worth when the result is suspicious? No pass is, and a failure may stand.
 
     A failure stands unless the metric bounds the truth from its bad side only (a certificate that falls
     short): then the truth may well keep the threshold.

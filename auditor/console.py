@@ -24,6 +24,7 @@ MARKS: dict[State, str] = {
     "pass": "[green]✔ pass[/]", "fail": "[red]✘ fail[/]", "inconclusive": "[yellow]? inconclusive[/]",
     "not-assessed": "[yellow]– not assessed[/]", "waived": "[blue]○ waived[/]",
 }
+VERDICT_COLOURS = {"improved": "green", "regressed": "red", "equivalent": "blue"}
 VERDICTS = {"pass": "[bold green]PASS[/]", "fail": "[bold red]FAIL[/]", "inconclusive": "[bold yellow]INCONCLUSIVE[/]"}
 
 
@@ -142,9 +143,9 @@ def _at(at: dict[str, float | str]) -> str:
 def _cell(m: Measurement | None, unit: str) -> str:
     if m is None:
         return "[dim]not measured[/]"
-    scale, digits = (100, 1) if unit == "share" else (1, 3)
+    scale, digits = (1, 3) if unit == "number" else (100, 1)
     interval = "" if m.low is None or m.high is None else f" [dim][{m.low * scale:.{digits}f}, {m.high * scale:.{digits}f}][/]"
-    return f"{m.value * scale:.{digits}f}{' %' if unit == 'share' else ''}{interval}"
+    return f"{m.value * scale:.{digits}f}{' %' if unit != 'number' else ''}{interval}"
 
 
 def training_cost(audited: "Audited") -> dict[str, str]:
@@ -162,20 +163,27 @@ def training_cost(audited: "Audited") -> dict[str, str]:
 
 
 def contrasts_table(audited: "Audited") -> Table:
-    """Paired differences between optimizers, with what they allow to be said."""
+    """A row a metric, a column a pair of groups: the paired difference with its interval, and what it allows to be said."""
+    record, catalogue = audited.facts.record, audited.facts.catalogue
     verdicts = {(c.metric, tuple(sorted(c.at.items())), c.a, c.b): c.verdict for c in audited.findings.contrasts}
-    table = Table(title="Paired differences between optimizers, in points", title_justify="left")
-    for name in ("metric", "compared", "difference", "adjusted p", "verdict"):
-        table.add_column(name, justify="right" if name in ("difference", "adjusted p") else "left")
-    for c in audited.facts.record.contrasts:
-        verdict = verdicts.get((c.metric, tuple(sorted(c.at.items())), c.a, c.b), "inconclusive")
-        colour = {"improved": "green", "regressed": "red", "equivalent": "blue"}.get(verdict, "yellow")
-        table.add_row(c.metric + _at(c.at), f"{c.b} − {c.a}", _difference(c), "" if c.adjusted_p is None else f"{c.adjusted_p:.3f}", f"[{colour}]{verdict}[/]")
+    table = Table(title="Paired differences between groups (shares in points, 95 % intervals)", title_justify="left")
+    table.add_column("", overflow="fold")
+    pairs = list(dict.fromkeys((c.a, c.b) for c in record.contrasts))
+    for a, b in pairs:
+        table.add_column(f"{b} − {a}", justify="right", overflow="fold")
+    rows = {(c.metric, tuple(sorted(c.at.items()))): c for c in record.contrasts}
+    for (metric, at), one in rows.items():
+        entry = catalogue.metric(metric)
+        mine = {(c.a, c.b): c for c in record.contrasts if (c.metric, c.at) == (metric, one.at)}
+        cells = [_difference(mine[p], verdicts.get((metric, at, *p), "inconclusive"), entry.unit if entry else "share") if p in mine else "" for p in pairs]
+        table.add_row((entry.title if entry else metric) + _at(one.at), *cells)
     return table
 
 
-def _difference(c: Contrast) -> str:
-    return f"{c.difference * 100:+.1f} [dim][{c.low * 100:+.1f}, {c.high * 100:+.1f}][/]"
+def _difference(c: Contrast, verdict: str, unit: str) -> str:
+    scale, digits = (1, 3) if unit == "number" else (100, 1)
+    numbers = f"{c.difference * scale:+.{digits}f} [dim][{c.low * scale:+.{digits}f}, {c.high * scale:+.{digits}f}][/]"
+    return f"{numbers}\n[{VERDICT_COLOURS.get(verdict, 'yellow')}]{verdict}[/]"
 
 
 def findings_table(findings: tuple[Finding, ...]) -> Table:
@@ -186,10 +194,14 @@ def findings_table(findings: tuple[Finding, ...]) -> Table:
         table.add_column(name, overflow="fold")
     for subject in subjects:
         table.add_column(subject, overflow="fold")
-    for first in {(f.rule, tuple(sorted(f.at.items()))): f for f in reversed(findings)}.values():
+    firsts: dict[object, Finding] = {}
+    for f in findings:
+        firsts.setdefault((f.rule, tuple(sorted(f.at.items()))), f)
+    for first in firsts.values():
         mine = [f for f in findings if (f.rule, f.at) == (first.rule, first.at)]
         cells = ["\n".join(_finding(f) for f in mine if f.subject in (s, None)) for s in subjects]
-        table.add_row(first.rule, first.severity, f"{first.metric}{_at(first.at)} {_threshold(first)}", *cells)
+        bar = first.title or first.metric + _at(first.at)
+        table.add_row(first.rule, first.severity, f"{bar}\n[dim]{_threshold(first)}[/]", *cells)
     return table
 
 

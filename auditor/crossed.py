@@ -6,6 +6,7 @@ rows only, and covers the truth far less often than it says (benchmarks/coverage
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,9 +36,7 @@ class Estimate:
     p_value: float | None = None
 
 
-def crossed_mean(
-    table: npt.ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] | None = None
-) -> Estimate:
+def crossed_mean(table: npt.ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] | None = None) -> Estimate:
     """What would the mean be over other seeds and other rows? Table (seeds, rows), NaN where not asked.
 
     The value is the mean of the seeds' means. Its variance has two parts, from the mean squares of the
@@ -60,23 +59,10 @@ def crossed_mean(
     """
     cells = _cells(table)
     cells = cells[:, ~np.isnan(cells).all(axis=0)]
-    value, n = float(np.mean(np.nanmean(cells, axis=1))), int((~np.isnan(cells)).sum())
+    value = float(np.mean(np.nanmean(cells, axis=1)))
     if bounds is None:
         return _around(value, _spread(_linear(cells)), cells, confidence)
-    low, span = bounds[0], bounds[1] - bounds[0]
-    share = (cells - low) / span
-    if np.nanmin(share) < -1e-9 or np.nanmax(share) > 1 + 1e-9:
-        raise ValueError(f"values from {np.nanmin(cells)} to {np.nanmax(cells)} do not lie within {bounds}")
-    filled = _linear(share)
-    ends = np.broadcast_to([0.0, 1.0], (len(filled), 2))
-    spread = _spread(np.hstack([filled, ends]))
-    middle, half = (float(filled.sum()) / len(filled) + 1.0) / (filled.shape[1] + 2), spread.half(confidence)
-    z = normal_quantile(0.5 + confidence / 2.0)
-    effective = z * z * middle * (1.0 - middle) / (half * half) * filled.shape[1] / (filled.shape[1] + 2)
-    first, last = score_interval(min(1.0, max(0.0, (value - low) / span)), min(effective, n), confidence)
-    return Estimate(
-        value, low + span * first, low + span * last, span * spread.se, spread.df(confidence), len(cells), n
-    )
+    return _of_share(value, cells, confidence, bounds)
 
 
 def crossed_difference(
@@ -104,13 +90,9 @@ def crossed_difference(
     spread = _spread(difference, imagined=reach)
     estimate = _around(float(difference.mean()), spread, difference, confidence, reach)
     n = int((~np.isnan(a) & ~np.isnan(b)).sum())
-    p_value = (
-        spread.p_value(estimate.value) if spread.se else t_two_sided_p(estimate.value / estimate.se, math.inf)
-    )
+    p_value = spread.p_value(estimate.value) if spread.se else t_two_sided_p(estimate.value / estimate.se, math.inf)
     limit = reach or math.inf
-    return replace(
-        estimate, low=max(-limit, estimate.low), high=min(limit, estimate.high), n=n, p_value=p_value
-    )
+    return replace(estimate, low=max(-limit, estimate.low), high=min(limit, estimate.high), n=n, p_value=p_value)
 
 
 def value_mean(values: npt.ArrayLike, half_widths: npt.ArrayLike, confidence: float = 0.95) -> Estimate:
@@ -178,11 +160,10 @@ class _Spread:
         if not parts or min(parts) == max(parts):
             return parts[0] if parts else math.inf
         p, wanted = 0.5 + confidence / 2.0, self.half(confidence) / self.se
-        low, high = 1.0 / max(parts), 1.0 / min(parts)  # the t quantile rises with 1/df
-        while high - low > 1e-9 * high:
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if t_quantile(p, 1.0 / middle) < wanted else (low, middle)
-        return 2.0 / (low + high)
+        # In 1/df the t quantile is nearly a straight line, and rises.
+        return _inverse(
+            _falling_zero(lambda u: wanted - t_quantile(p, _inverse(u)), 1.0 / max(parts), 1.0 / min(parts))
+        )
 
     def p_value(self, value: float) -> float:
         """One minus the confidence whose half-width just reaches from the value to zero (false position)."""
@@ -192,24 +173,37 @@ class _Spread:
         near, far = (t_two_sided_p(value / self.se, df) for df in (max(parts), min(parts)))
         if far < 1e-12 or near == far:
             return far  # 1 - p is too coarse to invert there, and the fewest degrees of freedom are cautious
-        low, high = math.log(max(near, 1e-13)), math.log(far)
-        at_low, at_high = self._reach(low, value), self._reach(high, value)
-        while high - low > 1e-9 and at_low > 1e-9 and at_high < -1e-9:
-            middle = (low * at_high - high * at_low) / (at_high - at_low)
-            found = self._reach(middle, value)
-            if found > 0.0:
-                low, at_low, at_high = middle, found, at_high / 2.0
-            else:
-                high, at_high, at_low = middle, found, at_low / 2.0
-        return math.exp(low if at_low <= 1e-9 else high)
+        goal = math.log(abs(value))
+        return math.exp(
+            _falling_zero(
+                lambda u: math.log(self.half(-math.expm1(u))) - goal,
+                math.log(max(near, 1e-13)),
+                math.log(far),
+            )
+        )
 
     @property
     def _parts(self) -> list[float]:
         return [df for df, part in ((self.seeds_df, self.seeds), (self.rows_df, self.rows)) if part]
 
-    def _reach(self, log_p: float, value: float) -> float:
-        """How far the half-width at confidence 1 - p reaches beyond zero, as a logarithm; it falls with p."""
-        return math.log(self.half(-math.expm1(log_p)) / abs(value))
+
+def _inverse(u: float) -> float:
+    return 1.0 / u if u else math.inf
+
+
+def _falling_zero(of: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function crosses zero within low..high, or the end nearer to it (false position)."""
+    at_low, at_high = of(low), of(high)
+    while high - low > 1e-12 and at_low > 1e-10 and at_high < -1e-10:
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        found = of(middle)
+        if abs(found) < 1e-10:
+            return middle
+        if found > 0.0:
+            low, at_low, at_high = middle, found, at_high / 2.0
+        else:
+            high, at_high, at_low = middle, found, at_low / 2.0
+    return low if abs(at_low) < abs(at_high) else high
 
 
 def _cells(table: npt.ArrayLike) -> Floats:
@@ -245,6 +239,22 @@ def _spread(table: Floats, imagined: float = 0.0) -> _Spread:
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * max(1, rows - 1))
     shared = max(0.0, ms_rows - ms_rest) / (seeds * rows) + extra
     return _Spread(ms_seeds / (seeds * rows), shared, seeds - 1, max(1, rows - 1))
+
+
+def _of_share(value: float, cells: Floats, confidence: float, bounds: tuple[float, float]) -> Estimate:
+    """Wilson's interval of a mean within bounds, at the effective sample size: see `crossed_mean`."""
+    low, span = bounds[0], bounds[1] - bounds[0]
+    share = (cells - low) / span
+    if np.nanmin(share) < -1e-9 or np.nanmax(share) > 1 + 1e-9:
+        raise ValueError(f"values from {np.nanmin(cells)} to {np.nanmax(cells)} do not lie within {bounds}")
+    seeds, rows = share.shape
+    padded = np.hstack([_linear(share), np.broadcast_to([0.0, 1.0], (seeds, 2))])
+    spread, middle, z = _spread(padded), float(padded.mean()), normal_quantile(0.5 + confidence / 2.0)
+    asked = int((~np.isnan(cells)).sum())
+    effective = middle * (1.0 - middle) * (z / spread.half(confidence)) ** 2 * rows / (rows + 2)
+    first, last = score_interval(min(1.0, max(0.0, (value - low) / span)), min(effective, asked), confidence)
+    df = spread.df(confidence)
+    return Estimate(value, low + span * first, low + span * last, span * spread.se, df, seeds, asked)
 
 
 def _around(value: float, spread: _Spread, cells: Floats, confidence: float, reach: float = 0.0) -> Estimate:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check(self)
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test, *self.ood.values(), *self.groups.values()):
+        arrays: tuple[npt.NDArray[Any], ...] = (
+            self.x_train, self.y_train, self.x_test, self.y_test, *self.ood.values(), *self.groups.values()
+        )
+        for array in arrays:
             array.setflags(write=False)
 
     @property
@@ -86,7 +90,7 @@ class Dataset:
     @cached_property
     def sha256(self) -> str:
         """Digest of the content: arrays, classes and domain, not names."""
-        parts = [self.x_train, self.y_train, self.x_test, self.y_test, self.domain.low, self.domain.high]
+        parts: list[npt.NDArray[Any]] = [self.x_train, self.y_train, self.x_test, self.y_test, self.domain.low, self.domain.high]
         for mapping in (self.ood, self.groups):
             for name in sorted(mapping):
                 parts += [np.array(name), mapping[name]]

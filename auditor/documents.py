@@ -100,13 +100,14 @@ def loads(text: str, *, source: str) -> Document:
 
 
 def _plain(node: Any, loc: Loc, source: str, places: dict[Loc, Place]) -> Any:  # ruamel nodes in, plain values out
+    lines = getattr(node, "lc").data if isinstance(node, dict | list) else {}  # noqa: B009  # the reader adds it
     if isinstance(node, dict):
         for key in node:
-            places[(*loc, str(key))] = Place(source, node.lc.data[key][0] + 1)
+            places[(*loc, str(key))] = Place(source, lines[key][0] + 1)
         return {str(k): _plain(v, (*loc, str(k)), source, places) for k, v in node.items()}
     if isinstance(node, list):
         for index in range(len(node)):
-            places[(*loc, index)] = Place(source, node.lc.data[index][0] + 1)
+            places[(*loc, index)] = Place(source, lines[index][0] + 1)
         return [_plain(v, (*loc, i), source, places) for i, v in enumerate(node)]
     for kind in (bool, int, float, str):
         if isinstance(node, kind):

@@ -1,4 +1,4 @@
-"""The evidence that a record holds on one target: its measurements, how far they can be trusted, their samples."""
+"""What a record holds on one target: its measurements, how far they can be trusted, their samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ RANK: Mapping[str, int] = {"reliable": 0, "info": 0, "suspicious": 1, "invalid":
 
 @dataclass(frozen=True)
 class Trust:
-    """How far the results of one probe on a target can be trusted: the worst over its members, with the caveats."""
+    """How far one probe's results on a target can be trusted: the worst over its members, with caveats."""
 
     reliability: Reliability
     evidence: str
@@ -56,7 +56,7 @@ class Evidence:
         return self._results.get((probe, subject))
 
     def of_target(self, target: Target, metric: str, at: Mapping[str, Coordinate]) -> tuple[Measurement, ...]:
-        """The target's own measurements of `<probe>.<metric>` at these coordinates: a group's, or the subject's."""
+        """The target's own measurements of `<probe>.<metric>` at these coordinates."""
         own = self._measurements.get((target.id, metric), ())
         return tuple(m for m in own if (m.seeds is not None) == target.grouped and matches_at(at, m.at))
 

@@ -51,8 +51,8 @@ def table(members: Sequence[Member]) -> Floats:
             raise NotComparableError(f"not comparable: {member.subject} holds a row more than once")
         if set(rows) != first:
             raise NotComparableError(
-                f"not comparable: {ordered[0].subject} and {member.subject} share {len(first & set(rows))} of their "
-                f"{len(first)} and {len(rows)} rows; both must be asked the same"
+                f"not comparable: {ordered[0].subject} and {member.subject} share {len(first & set(rows))} "
+                f"of their {len(first)} and {len(rows)} rows; both must be asked the same"
             )
     if len(first) < 2:
         raise NotComparableError(

@@ -105,7 +105,7 @@ class Planner:
         """A training, after the search for its learning rate where it has one."""
         tuned = fit.recipe.learning_rate
         inputs = (self.tune(fit.recipe, tuned),) if isinstance(tuned, Tuned) else ()
-        spec = {"fit": fit.model_dump(mode="json"), **_change_source(fit)}
+        spec: dict[str, Any] = {"fit": fit.model_dump(mode="json"), **_change_source(fit)}
         if ":" in fit.recipe.architecture:
             spec["architecture"] = _code_content(fit.recipe.architecture, self.directory)
         return self.add("fit", label, spec, inputs, subject=subject)
@@ -213,7 +213,7 @@ def check_architecture(name: str, where: str) -> None:
 def _loaded_subject(planner: Planner, entry: SubjectConfig, where: str) -> PlannedSubject:
     assert entry.load is not None
     if entry.load.format == "object":
-        spec = {"object": entry.load.path, "outputs": entry.load.outputs}
+        spec: dict[str, Any] = {"object": entry.load.path, "outputs": entry.load.outputs}
         unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
         return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
     path = planner.directory / entry.load.path

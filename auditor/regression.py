@@ -75,7 +75,7 @@ def _result(evidence: Evidence, target: Target, probe: str) -> Result:
 
 
 def _pairs(new: tuple[Member, ...], old: tuple[Member, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The contributions of each seed that both have, new and old in one order of rows, those not asked left out."""
+    """The contributions of each seed that both have, in one order of rows, those not asked left out."""
     before = {member.seed: member for member in old}
     return [_paired(member, before[member.seed]) for member in new if member.seed in before]
 

@@ -14,7 +14,7 @@ RELATIVE = 1e-9
 
 @dataclass(frozen=True)
 class Target:
-    """What a rule judges as one: the members of a group, who differ by seed alone, or one subject without seed."""
+    """What a rule judges as one: a group, whose members differ by seed alone, or one subject without seed."""
 
     id: str
     members: tuple[SubjectRecord, ...]

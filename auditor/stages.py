@@ -7,10 +7,9 @@ from pathlib import Path
 from auditor import plugins
 from auditor.bundle import Facts, LayerWriter, Observed, check_layer, read_facts, read_findings
 from auditor.config import text_digest
-from auditor.documents import parse
 from auditor.errors import ConfigError, IntegrityError
-from auditor.judge import judge
-from auditor.policy import Findings, Policy, Waivers
+from auditor.judgement import judge
+from auditor.policy import Findings, load_policy, load_waivers
 from auditor.record import canonical_json
 
 
@@ -25,8 +24,8 @@ def judged(
     waivers = waivers_text or facts.input_text("waivers.yaml")
     contrasts = facts.config.get("contrasts", {})
     return judge(
-        facts, parse(text, Policy, source=source), policy_sha256=text_digest(text),
-        waivers=parse(waivers, Waivers, source="waivers") if waivers else None,
+        facts, load_policy(text, source), policy_sha256=text_digest(text),
+        waivers=load_waivers(waivers, "waivers") if waivers else None,
         baseline=baseline or facts.baseline(), as_of=as_of or datetime.now(UTC).date(),
         contrast_delta=contrasts.get("delta", 0.02), alpha=contrasts.get("alpha", 0.05),
     )

@@ -31,10 +31,25 @@ class Access(StrEnum):
 class Subject(Protocol):
     """A classifier that nothing ever changes."""
 
-    classes: int
-    shape: tuple[int, ...]
-    outputs: Outputs
-    access: frozenset[Access]
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        ...
+
+    @property
+    def outputs(self) -> Outputs:
+        """What `predict` returns."""
+        ...
+
+    @property
+    def access(self) -> frozenset[Access]:
+        """What can be got at."""
+        ...
 
     def predict(self, x: Array) -> Array:
         """Outputs of shape (N, classes) for inputs (N, *shape): logits, probabilities or one-hot labels, as `outputs` says."""
@@ -45,8 +60,15 @@ class Subject(Protocol):
 class WhiteBox(Subject, Protocol):
     """A subject whose logits can be differentiated and whose penultimate features can be read."""
 
-    device: "torch.device"
-    dtype: "torch.dtype"
+    @property
+    def device(self) -> "torch.device":
+        """Where the model lives."""
+        ...
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The number type of the model's inputs."""
+        ...
 
     def logits(self, x: "torch.Tensor") -> "torch.Tensor":
         """Outputs (N, classes) as `outputs` says, differentiable with respect to x (N, *shape) on `device`."""

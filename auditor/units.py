@@ -183,7 +183,7 @@ def run_probe(job: Job) -> None:
 
 def missing_access(probe: Probe, subject: Subject) -> str | None:
     """Which access a probe cannot do without and this subject does not give, as a reason for skipping."""
-    lacking = sorted(probe.needs - subject.access - {Access.RECIPE})
+    lacking: list[str] = sorted(probe.needs - subject.access - {Access.RECIPE})
     any_of = probe.needs_any
     if any_of and not any_of & subject.access:
         lacking.append(" or ".join(sorted(any_of)))

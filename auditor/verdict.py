@@ -56,13 +56,13 @@ def weight(finding: Finding) -> int:
 
 
 def order(finding: Finding) -> tuple[int, int, int]:
-    """Where a finding stands in the list: what decides the verdict first, kept rules last, each by severity."""
+    """Where a finding stands: what decides the verdict first, kept rules last, each by severity."""
     settled = {"waived": 1, "pass": 2}.get(finding.state, 0)
     return -weight(finding), settled, -LEVELS.index(finding.severity)
 
 
 def verdict_of(findings: Sequence[Finding], record: Record) -> Verdict:
-    """Does the record keep its policy? An error, an audit that did not complete and no evidence at all are never a pass."""
+    """Does the record keep its policy? Errors, an unfinished audit and no evidence are never a pass."""
     worst = max((weight(f) for f in findings), default=1)
     assessed = any(f.state != "not-assessed" for f in findings)
     if worst < 2 and (errored(record) or not assessed or not record.audit.complete):

@@ -42,8 +42,8 @@ def check_waivers(waivers: Waivers) -> None:
         if waiver.expires - waiver.created > LONGEST:
             latest = waiver.created + LONGEST
             raise ConfigError(
-                f"waiver {waiver.id!r} runs {(waiver.expires - waiver.created).days} days, at most {LONGEST.days} are "
-                f"allowed; let it expire by {latest} and renew it then"
+                f"waiver {waiver.id!r} runs {(waiver.expires - waiver.created).days} days, at most "
+                f"{LONGEST.days} are allowed; let it expire by {latest} and renew it then"
             )
         if waiver.while_.at_least is None and waiver.while_.at_most is None:
             raise ConfigError(
@@ -52,7 +52,7 @@ def check_waivers(waivers: Waivers) -> None:
 
 
 def apply_waivers(judged: Sequence[Judged], waivers: Waivers, as_of: date) -> Waived:
-    """Which findings are waived on this day, and which waivers expired, are near their end, unused or not applicable?
+    """Which findings are waived on this day, and which waivers ended, end soon, are unused or do not hold?
 
     A waiver speaks of the findings of its rule whose coordinates and target its `at` and `where` match, and
     that did not pass. The first one that holds waives a finding, which keeps its numbers.
@@ -130,7 +130,6 @@ def _notes(waiver: Waiver, places: Sequence[int], refused: Sequence[str], as_of:
     notes = [f"waiver {waiver.id} {why}" for why in refused]
     left = waiver.expires - as_of
     if len(refused) < len(places) and left <= NOTICE:
-        notes.append(
-            f"waiver {waiver.id} expires on {waiver.expires}, in {left.days} day{'s' if left.days != 1 else ''}"
-        )
+        days = f"{left.days} day{'' if left.days == 1 else 's'}"
+        notes.append(f"waiver {waiver.id} expires on {waiver.expires}, in {days}")
     return notes

@@ -38,7 +38,7 @@ class World:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often an interval held the truth, its mean width, and how likely so few hits are at nominal coverage."""
+    """How often an interval held the truth, its mean width, and how likely so few hits would be at 0.95."""
 
     share: float
     width: float
@@ -56,7 +56,7 @@ def simulate(world: World, replications: int, rng: np.random.Generator) -> Itera
 
 
 def _mix(noise: Floats, side: int, correlation: float) -> Floats:
-    return math.sqrt(correlation) * noise[0] + math.sqrt(1.0 - correlation) * noise[side]
+    return np.asarray(math.sqrt(correlation) * noise[0] + math.sqrt(1.0 - correlation) * noise[side])
 
 
 def _table(share: float, world: World, row: Floats, seed: Floats, rng: np.random.Generator) -> Floats:
@@ -149,8 +149,8 @@ def main(replications: int) -> None:
                 f"{world.seeds} seeds x {world.rows} rows, {replications} replications"
             )
             for name, c in judge(world, replications, rng).items():
-                line = f"coverage {c.share:.3f}  p(below {NOMINAL}) {c.p_below:.2g}  mean width {100 * c.width:.2f} pp"
-                print(f"    {name:<13} {line}")
+                found = f"coverage {c.share:.3f}  p(below {NOMINAL}) {c.p_below:.2g}"
+                print(f"    {name:<13} {found}  mean width {100 * c.width:.2f} pp")
     print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -45,11 +45,17 @@ def point(number: Number | None) -> Point | None:
     return Point(one.value, one.low, one.high)
 
 
+def ruled(material: Material, line: Line, group: Group) -> Chip | None:
+    """The worst state of the rules on this line and group."""
+    found = material.findings_on(line, group)
+    return wording.STATES[found[0].state] if found else None
+
+
 def state(material: Material, line: Line, group: Group) -> Chip | None:
     """The worst state of the rules on this line and group; where none speaks, whether its evidence can be relied on."""
-    found = material.findings_on(line, group)
+    found = ruled(material, line, group)
     if found:
-        return wording.STATES[found[0].state]
+        return found
     reliability = material.reliability(line.probe.id, group)
     return None if reliability == "reliable" else wording.RELIABILITY[reliability]
 
@@ -63,7 +69,7 @@ def lines_table(material: Material, caption: str, lines: tuple[Line, ...], note:
     """A row for each line, a column for each group."""
     columns = (Column("Metric"), *(Column(g.name, "number") for g in material.groups))
     rows = tuple(
-        (label(line), *(cell(material.number(line, g), line.metric, chip=state(material, line, g)) for g in material.groups))
+        (label(line), *(cell(material.number(line, g), line.metric, chip=ruled(material, line, g)) for g in material.groups))
         for line in lines
     )
     return Table(caption, columns, rows, note)

@@ -17,21 +17,28 @@ MOST_GROUPS = 8
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart, or grids in its stead, and the metrics whose numbers it shows in full."""
+    """A chart, or grids in its stead: the metrics it stands for, and those whose numbers it shows in full."""
 
     metrics: frozenset[str]
+    shows: frozenset[str]
     chart: Chart | None = None
     grids: tuple[Table, ...] = ()
+
+
+def drawn(metric: MetricEntry, chart: Chart) -> Drawn:
+    """A chart of one metric whose table holds all of its numbers."""
+    only = frozenset({metric.name})
+    return Drawn(only, only, chart)
 
 
 def drawings(material: Material, probe: ProbeEntry) -> tuple[Drawn, ...]:
     """The charts of one probe, in the order of its metrics."""
     own = OWN.get(probe.id)
     found = list(own(material, probe)) if own else []
-    done = {name for drawn in found for name in drawn.metrics}
+    done = {name for one in found for name in one.metrics}
     for metric in probe.metrics:
-        if metric.name not in done and (drawn := general(material, probe, metric)):
-            found.append(drawn)
+        if metric.name not in done and (one := general(material, probe, metric)):
+            found.append(one)
     return tuple(found)
 
 
@@ -42,7 +49,7 @@ def general(material: Material, probe: ProbeEntry, metric: MetricEntry) -> Drawn
         return None
     numeric = len(lines[0].at) == 1 and all(not isinstance(v, str) for line in lines for v in line.at.values())
     chart = curves(material, probe, (metric,)) if numeric else dots(material, probe, metric)
-    return Drawn(frozenset({metric.name}), chart)
+    return drawn(metric, chart)
 
 
 def _points(material: Material, lines: tuple[Line, ...]) -> list[Point]:
@@ -128,26 +135,27 @@ def _evasion(material: Material, probe: ProbeEntry) -> list[Drawn]:
     robust = _metric(probe, "robust_accuracy")
     if not material.lines(probe, robust):
         return []
-    return [Drawn(frozenset({robust.name}), curves(material, probe, (robust,), start="clean_accuracy"))]
+    return [drawn(robust, curves(material, probe, (robust,), start="clean_accuracy"))]
 
 
 def _ood(material: Material, probe: ProbeEntry) -> list[Drawn]:
     wanted = [m for m in probe.metrics if m.name in {"auroc", "mean_auroc"} and len(material.lines(probe, m)) > 1]
-    return [Drawn(frozenset({m.name}), dots(material, probe, m, reference=0.5)) for m in wanted]
+    return [drawn(m, dots(material, probe, m, reference=0.5)) for m in wanted]
 
 
 def _accuracy(material: Material, probe: ProbeEntry) -> list[Drawn]:
-    return [Drawn(frozenset({"confusion"}), grids=confusion(material, probe))]
+    shown = frozenset({"confusion"})
+    return [Drawn(shown, shown, grids=confusion(material, probe))]
 
 
 def _calibration(material: Material, probe: ProbeEntry) -> list[Drawn]:
     chart = reliability_diagram(material, probe, _ident(probe))
-    return [Drawn(frozenset(), chart)] if chart else []
+    return [Drawn(frozenset(), frozenset(), chart)] if chart else []
 
 
 def _membership(material: Material, probe: ProbeEntry) -> list[Drawn]:
     chart = membership_roc(material, probe, _ident(probe))
-    return [Drawn(frozenset({"tpr_at_fpr"} if chart else ()), chart)]
+    return [Drawn(frozenset({"tpr_at_fpr"}), frozenset(), chart)] if chart else []
 
 
 OWN: Mapping[str, Callable[[Material, ProbeEntry], list[Drawn]]] = {

@@ -14,9 +14,13 @@ from .material import Group, Material
 from .page import Cell, Chart, Column, Table
 
 LARGEST_MATRIX = 20
+MOST_GROUPS = 8
 BINS = 10
-LOWEST_FPR = 1e-3
+FEWEST = 10
+LOWEST_RATE = 1e-3
 Floats = npt.NDArray[np.float64]
+GRID: Floats = np.geomspace(LOWEST_RATE, 1, 61)
+RATES: Floats = np.array([0.001, 0.01, 0.05, 0.1, 0.5])
 
 
 def pooled(material: Material, probe: ProbeEntry, group: Group, names: tuple[str, ...]) -> Arrays | None:
@@ -84,17 +88,18 @@ def _commonest(group: Group, classes: tuple[str, ...], counts: npt.NDArray[np.in
 
 def reliability_diagram(material: Material, probe: ProbeEntry, ident: str) -> Chart | None:
     """How often the model was right among the answers it was so sure of."""
-    binned = [(g, _bins(a)) for g in material.groups if (a := pooled(material, probe, g, ("confidence", "correct")))]
-    binned = [(g, bins) for g, bins in binned if bins][:8]
+    names = ("label", "prediction", "score")
+    binned = [(g, bins) for g in material.groups if (a := pooled(material, probe, g, names)) and (bins := _bins(a))]
     if not binned:
         return None
     series = [
-        Series(g.name, g.index, tuple(Point(b.right) for b in bins), tuple(b.sure for b in bins)) for g, bins in binned
+        Series(g.name, g.index, tuple(Point(b.right) for b in bins), tuple(b.sure for b in bins))
+        for g, bins in binned[:MOST_GROUPS]
     ]
     title = "Reliability diagram"
     caption = (
-        f"Mean confidence and share of right answers in {BINS} bins of equal width; bins with fewer than ten answers are left "
-        "out. Below the dotted line the model is surer than it is right."
+        f"Mean confidence and share of right answers in {BINS} bins of equal width, the answers of all seeds together; bins "
+        f"with fewer than {FEWEST} are left out. Below the dotted line a model is surer than it is right."
     )
     svg = charts.curves(
         f"{ident}-reliability", title, series, Axis("mean confidence", percent=True, low=0, high=1.02),
@@ -113,12 +118,12 @@ class Bin:
 
 
 def _bins(arrays: Arrays) -> tuple[Bin, ...]:
-    sure, right = arrays["confidence"].reshape(-1).astype(float), arrays["correct"].reshape(-1).astype(float)
-    if len(sure) != len(right):
-        return ()
-    place = np.minimum((sure * BINS).astype(int), BINS - 1)
-    chosen = (place == b for b in range(BINS))
-    return tuple(Bin(float(sure[c].mean()), float(right[c].mean()), int(c.sum())) for c in chosen if c.sum() >= 10)
+    sure = np.asarray(arrays["score"], np.float64).reshape(len(arrays["label"]), -1)[:, 0]
+    asked = np.isfinite(sure)
+    sure, right = sure[asked], (arrays["label"] == arrays["prediction"])[asked]
+    place = np.clip((sure * BINS).astype(int), 0, BINS - 1)
+    chosen = [place == b for b in range(BINS)]
+    return tuple(Bin(float(sure[c].mean()), float(right[c].mean()), int(c.sum())) for c in chosen if c.sum() >= FEWEST)
 
 
 def _bins_table(title: str, binned: list[tuple[Group, tuple[Bin, ...]]]) -> Table:
@@ -133,42 +138,53 @@ def _bins_table(title: str, binned: list[tuple[Group, tuple[Bin, ...]]]) -> Tabl
 
 def membership_roc(material: Material, probe: ProbeEntry, ident: str) -> Chart | None:
     """How many members an attacker finds for how many false alarms, on log scales, where privacy is lost or kept."""
-    curves = [(g, _roc(a)) for g in material.groups[:8] if (a := pooled(material, probe, g, ("score", "member")))]
-    if not curves:
+    scored = [(g, each) for g in material.groups[:MOST_GROUPS] if (each := _scored(material, probe, g))]
+    if not scored:
         return None
-    series = [Series(g.name, g.index, tuple(Point(max(float(t), 1e-4)) for t in tpr), tuple(GRID)) for g, tpr in curves]
+    series = [Series(g.name, g.index, _band([roc(a, GRID) for a in each]), tuple(GRID.tolist())) for g, each in scored]
     title = "Members found by false alarms"
     caption = (
-        "Both scales are logarithmic. The dotted line is guessing; the further a curve lies above it on the left, the more "
-        "training rows an attacker can name with few false alarms."
+        "Both scales are logarithmic. Lines are means over the seeds of a group, bands run from its least to its greatest. The "
+        "dotted line is guessing; the further a curve lies above it on the left, the more training rows an attacker can name "
+        "with few false alarms."
     )
     svg = charts.curves(
-        f"{ident}-roc", title, series, Axis("false-positive rate", scale="log", low=LOWEST_FPR, high=1.0),
-        Axis("true-positive rate", scale="log", low=LOWEST_FPR, high=1.2), diagonal=True,
+        f"{ident}-roc", title, series, Axis("false-positive rate", scale="log", low=LOWEST_RATE, high=1.0),
+        Axis("true-positive rate", scale="log", low=LOWEST_RATE, high=1.2), diagonal=True,
     )
-    return Chart(title, caption, svg, _roc_table(title, curves))
+    return Chart(title, caption, svg, _roc_table(title, scored))
 
 
-GRID: Floats = np.geomspace(LOWEST_FPR, 1, 61)
+def _scored(material: Material, probe: ProbeEntry, group: Group) -> list[Arrays]:
+    done = (material.facts.samples(r) for r in material.results(probe.id, group) if r.outcome == "completed")
+    return [arrays for arrays in done if {"score", "member"} <= set(arrays)]
 
 
-def _roc(arrays: Arrays) -> Floats:
-    """The true-positive rate at each false-positive rate of the grid, never interpolated upwards."""
+def roc(arrays: Arrays, rates: Floats) -> Floats:
+    """The true-positive rate at each false-positive rate, never interpolated upwards."""
     scores, member = arrays["score"].reshape(-1).astype(float), arrays["member"].reshape(-1).astype(bool)
-    others = np.sort(scores[~member])[::-1]
-    members = np.sort(scores[member])
-    allowed = np.minimum((GRID * len(others) + 1e-9).astype(int), len(others))
+    others, members = np.sort(scores[~member])[::-1], np.sort(scores[member])
+    allowed = (rates * len(others) + 1e-9).astype(int)
     bar = np.where(allowed < len(others), others[np.minimum(allowed, len(others) - 1)], -np.inf)
     found = len(members) - np.searchsorted(members, bar, side="right")
     return np.asarray(found / len(members), np.float64)
 
 
-def _roc_table(title: str, curves: list[tuple[Group, Floats]]) -> Table:
-    columns = (Column("False-positive rate", "number"), *(Column(g.name, "number") for g, _ in curves))
-    picked = [int(np.argmin(np.abs(GRID - rate))) for rate in (1e-3, 1e-2, 0.05, 0.1, 0.5)]
-    rows = tuple(
-        (Cell(wording.amount(float(GRID[i]), "share"), tone="number", head=True),
-         *(Cell(wording.amount(float(tpr[i]), "share"), tone="number") for _, tpr in curves))
-        for i in picked
+def _band(curves: list[Floats]) -> tuple[Point | None, ...]:
+    """The mean with the range over seeds; rates of zero have no place on a log scale."""
+    stacked = np.stack(curves)
+    return tuple(
+        Point(mean, max(low, LOWEST_RATE / 10), high) if mean > 0 else None
+        for mean, low, high in zip(stacked.mean(0).tolist(), stacked.min(0).tolist(), stacked.max(0).tolist(), strict=True)
     )
-    return Table(title, columns, rows)
+
+
+def _roc_table(title: str, scored: list[tuple[Group, list[Arrays]]]) -> Table:
+    columns = (Column("False-positive rate"), *(Column(g.name, "number") for g, _ in scored))
+    means = [np.mean([roc(a, RATES) for a in each], axis=0) for _, each in scored]
+    rows = tuple(
+        (Cell(wording.amount(float(rate), "share"), head=True),
+         *(Cell(wording.amount(float(mean[i]), "share"), tone="number") for mean in means))
+        for i, rate in enumerate(RATES)
+    )
+    return Table(title, columns, rows, "Means over seeds, as drawn; the measured rates with their intervals are above.")

@@ -101,9 +101,9 @@ class Material:
         return found
 
     def lines(self, probe: ProbeEntry, metric: MetricEntry) -> tuple[Line, ...]:
-        """Every place this metric was measured at, numbers ascending."""
-        places = {at for p, name, at in self._numbers if (p, name) == (probe.id, metric.name)}
-        return tuple(Line(probe, metric, dict(at)) for at in sorted(places, key=sorting))
+        """Every place this metric was measured at: numbers ascending, texts in the record's order."""
+        places = (at for p, name, at in self._numbers if (p, name) == (probe.id, metric.name))
+        return tuple(Line(probe, metric, dict(at)) for at in sorted(places, key=numbers))
 
     def number(self, line: Line, group: Group) -> Number | None:
         """What is known of this line for this group; None where nothing was measured."""
@@ -150,9 +150,9 @@ def key(at: Mapping[str, Coordinate]) -> Place:
     return tuple(sorted(at.items()))
 
 
-def sorting(at: Place) -> tuple[tuple[str, bool, float, str], ...]:
-    """How places are ordered: numbers before texts, each ascending."""
-    return tuple((name, isinstance(v, str), 0.0 if isinstance(v, str) else v, str(v)) for name, v in at)
+def numbers(at: Place) -> tuple[float, ...]:
+    """How places are ordered; texts stay as they come."""
+    return tuple(v for _, v in at if not isinstance(v, str))
 
 
 def anchor(probe: str) -> str:

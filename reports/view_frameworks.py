@@ -46,13 +46,17 @@ def _summary(name: str, cells: list[frameworks.Cell]) -> str:
 
 
 def _table(name: str, cells: list[frameworks.Cell]) -> Table:
-    columns = (Column("Subcategory"), Column("State"), Column("Evidence"), Column("Statement of the framework"), Column("Why"))
+    columns = (Column("Subcategory"), Column("State"), Column("Evidence in this record"), Column("Statement of the framework"))
     rows = tuple(
-        (Cell(c.id, head=True, tone="id"), Cell("", chip=STATES[c.state]), Cell("", links=_links(c.evidence)),
-         Cell(c.statement, tone="statement"), Cell(c.reason, tone="reason"))
+        (Cell(c.id, head=True, tone="id"), Cell("", chip=STATES[c.state]), Cell("", links=_links(c.evidence), note=_sentence(c.reason)),
+         Cell(c.statement, tone="statement"))
         for c in cells
     )
     return Table(f"{name}, {wording.count(len(cells), 'subcategory', 'subcategories')}", columns, rows, tone="framework")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _links(probes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -112,9 +112,9 @@ def _costs(material: Material) -> Table | None:
     if not groups:
         return None
     columns = (
-        Column("Group"), Column("Training, CPU time a model", "number"), Column("Floating point operations", "number"),
+        Column("Group"), Column("CPU time", "number", "a model"), Column("Operations", "number", "floating point"),
         Column("Learning rate", "number"), Column("Epochs", "number"), Column("Steps", "number"),
-        Column("Steps to target", "number"), Column("Tuning trials", "number"),
+        Column("To target", "number", "steps"), Column("Tuning", "number", "trials"),
     )
     note = "Times depend on the machine and are no part of the record; operations and steps do not and are."
     return Table("Cost of training", columns, tuple(_cost_row(material, g) for g in groups), note)
@@ -235,7 +235,7 @@ def _tone(one: Compared) -> str:
 
 def safety_line(material: Material) -> Line | None:
     """The number that stands for security where only one can be shown: robust accuracy under the largest attack."""
-    for family in ("evasion", "accuracy", ""):
+    for family in ("evasion", "performance", ""):
         lines = [line for line in material.headlines if line.probe.family == family or not family]
         wanted = [line for line in lines if line.metric.better == "higher"]
         if wanted:

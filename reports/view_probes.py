@@ -18,10 +18,10 @@ LONGEST_FOLDED = 400
 def probe_section(material: Material, probe: ProbeEntry) -> ProbeSection:
     """Everything about one probe."""
     charts = drawings(material, probe)
-    shown, folded = _tables(material, probe, {name for drawn in charts for name in drawn.metrics})
+    shown, folded = _tables(material, probe, {name for drawn in charts for name in drawn.shows})
     pictures = exemplars(material, probe)
     return ProbeSection(
-        anchor=anchor(probe.id), title=probe.title, family=probe.family, chips=_chips(material, probe),
+        anchor=anchor(probe.id), title=probe.title, family=wording.FAMILIES.get(probe.family, probe.family), chips=_chips(material, probe),
         question=prose(probe.question), method=_method(probe), facts=_facts(material, probe), tables=shown, folded=folded,
         charts=tuple(drawn.chart for drawn in charts if drawn.chart), caveats=_caveats(material, probe),
         pictures=pictures.pictures, picture_note=pictures.note, exemplars=pictures.table, blind_spots=probe.blind_spots,
@@ -92,13 +92,10 @@ def _tables(material: Material, probe: ProbeEntry, drawn: set[str]) -> tuple[tup
             folded.append(_long(material, metric, lines))
         elif metric.name not in drawn or (metric.headline and len(lines) <= LONGEST_TABLE):
             short += lines
-    note = wording.listed(sorted({f"“{sign.strip()}” is an {_kind(m)}" for m in probe.metrics if (sign := wording.BOUNDS[m.kind])}))
+    signs = {f"“{sign.strip()}” is {wording.KINDS[m.kind]}" for m in probe.metrics if (sign := wording.BOUNDS[m.kind])}
+    note = wording.listed(sorted(signs))
     tables = (cells.lines_table(material, f"Results of {probe.title}", tuple(short), f"{note}." if note else ""),) if short else ()
     return tables, tuple(folded)
-
-
-def _kind(metric: MetricEntry) -> str:
-    return wording.KINDS[metric.kind].replace("lower bound", "(at the least) lower bound", 0)
 
 
 def _long(material: Material, metric: MetricEntry, lines: tuple[Line, ...]) -> Table:

@@ -15,8 +15,8 @@ AT_NAMES: Mapping[str, str] = {"epsilon": "ε", "fpr": "FPR"}
 AT_SHARES = frozenset({"rate", "fpr"})
 BOUNDS: Mapping[Kind, str] = {"upper-bound": "≤ ", "lower-bound": "≥ ", "exact": "", "estimate": ""}
 KINDS: Mapping[Kind, str] = {
-    "upper-bound": "upper bound: the truth is at most this",
-    "lower-bound": "lower bound: the truth is at least this",
+    "upper-bound": "an upper bound, the truth is at most this",
+    "lower-bound": "a lower bound, the truth is at least this",
     "exact": "counted exactly on the rows shown",
     "estimate": "estimate",
 }
@@ -40,6 +40,10 @@ CAVEATS: Mapping[Severity, Chip] = {
 FRAMEWORKS: Mapping[str, str] = {
     "nist-ai-rmf": "NIST AI RMF", "nist-aml": "NIST AI 100-2", "atlas": "MITRE ATLAS",
     "owasp-ml": "OWASP ML Top 10", "eu-ai-act": "EU AI Act, Article",
+}
+FAMILIES: Mapping[str, str] = {
+    "performance": "Performance", "evasion": "Evasion", "poisoning": "Poisoning", "backdoor": "Backdoors",
+    "ood": "Out of distribution", "privacy": "Privacy", "extraction": "Extraction",
 }
 WORST: Mapping[State, int] = {"fail": 0, "inconclusive": 1, "not-assessed": 2, "waived": 3, "pass": 4}
 

@@ -1,4 +1,4 @@
-"""Auto-PGD in the Linf ball: gradient ascent with momentum that halves its own step, on `scores = model(u)`."""
+"""Auto-PGD in the Linf ball: gradient ascent with momentum that halves its own step, on `scores = f(u)`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from math import ceil
 
 import torch
 
-from auditor.attacks.evasion.losses import margin
-from auditor.attacks.evasion.survivors import Attacked, Lanes, drive, per_row
+from .losses import margin
+from .survivors import Attacked, Lanes, drive, per_row
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 RowLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # scores, y, target -> (n,)
@@ -43,8 +43,10 @@ class _Look:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Rows to attack in unit coordinates: `x` and `start` (n, *shape), `y` and `target` (n,), `top` (*shape) the
-    upper end of each coordinate (the lower is 0), `epsilon` the radius. Points never leave ball or box.
+    """Rows to attack in unit coordinates; points never leave the ball or the box.
+
+    `x` and `start` are (n, *shape), `y` and `target` (n,), `top` (*shape) the upper end of each coordinate
+    (the lower is 0), `epsilon` the radius of the ball.
     """
 
     x: torch.Tensor
@@ -68,10 +70,10 @@ class Task:
 def apgd(model: Model, task: Task, loss: RowLoss, *, steps: int, width: int) -> Attacked:
     """Which rows does Auto-PGD break within so many steps, and where is each row's worst point.
 
-    Croce and Hein 2020, algorithm 1: a first step of 2 epsilon, momentum 0.75, and checkpoints at which a row whose
-    loss rose too rarely, or whose best loss stands still, returns to its best point with half the step. A row leaves
-    the moment its margin reaches zero. Costs steps + 1 forward and backward passes a standing row. Blind where the
-    gradient is: a zero or wrong gradient leaves the start point.
+    Croce and Hein 2020, algorithm 1: a first step of 2 epsilon, momentum 0.75, and checkpoints at which a row
+    whose loss rose too rarely, or whose best loss stands still, returns to its best point with half the step.
+    A row leaves the moment its margin reaches zero. Costs steps + 1 forward and backward passes a standing
+    row. Blind where the gradient is: a zero or wrong gradient leaves the start point.
     """
     lower, upper = task.lower, task.upper
     start = task.start.maximum(lower).minimum(upper)
@@ -109,9 +111,22 @@ def _climbers(
     lowest = torch.full((count,), -torch.inf, device=device, dtype=dtype)
     zeros = torch.zeros(count, device=device, dtype=torch.int64)
     return _Climbers(
-        row=rows, step=zeros, best=start, y=task.y[rows], target=task.target[rows], lower=lower, upper=upper,
-        point=start, previous=start, best_gradient=torch.zeros_like(start), size=torch.full_like(lowest, 2 * task.epsilon),
-        loss=-lowest, best_loss=lowest, window_loss=lowest, rises=zeros, halved=zeros.bool(),
+        row=rows,
+        step=zeros,
+        best=start,
+        y=task.y[rows],
+        target=task.target[rows],
+        lower=lower,
+        upper=upper,
+        point=start,
+        previous=start,
+        best_gradient=torch.zeros_like(start),
+        size=torch.full_like(lowest, 2 * task.epsilon),
+        loss=-lowest,
+        best_loss=lowest,
+        window_loss=lowest,
+        rises=zeros,
+        halved=zeros.bool(),
     )
 
 

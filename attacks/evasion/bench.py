@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from auditor.attacks.evasion.apgd import Task, apgd
-from auditor.attacks.evasion.draws import uniform
-from auditor.attacks.evasion.losses import cross_entropy, fitting_temperature, runners_up, towards
-from auditor.attacks.evasion.square import square
-from auditor.attacks.evasion.survivors import Attacked
-from auditor.attacks.evasion.view import View
 from auditor.dataset import Array, Labels
 from auditor.probe import Case
+
+from .apgd import Task, apgd
+from .draws import uniform
+from .losses import cross_entropy, fitting_temperature, runners_up, towards
+from .square import square
+from .survivors import Attacked
+from .view import View
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -49,8 +50,16 @@ class Bench:
         scores = torch.as_tensor(np.array(outputs), device=device)
         labels = torch.as_tensor(y, device=device)
         return cls(
-            case, view, x, y, view.unit(x), labels, torch.tensor(seeds, dtype=torch.int64, device=device),
-            runners_up(scores, labels, scores.shape[1] - 1), _temperature(scores, case.subject.outputs), width,
+            case,
+            view,
+            x,
+            y,
+            view.unit(x),
+            labels,
+            torch.tensor(seeds, dtype=torch.int64, device=device),
+            runners_up(scores, labels, scores.shape[1] - 1),
+            _temperature(scores, case.subject.outputs),
+            width,
         )
 
     def task(self, rows: torch.Tensor, start: torch.Tensor, epsilon: float, rank: int = 0) -> Task:
@@ -67,7 +76,7 @@ class Bench:
         return (self.unit[rows] + signs).clamp_min(0).minimum(self.view.top)
 
     def climb(self, epsilon: float, steps: int, starts: torch.Tensor | None) -> Attack:
-        """APGD on cross-entropy, from `starts` (a point for every row of the bench) or from a random point."""
+        """APGD on cross-entropy, from `starts` (a point for every row) or at random."""
 
         def run(rows: torch.Tensor) -> Attacked:
             start = self.random_start(rows, epsilon) if starts is None else starts[rows]
@@ -78,7 +87,7 @@ class Bench:
         return run
 
     def aim(self, epsilon: float, steps: int, rank: int, starts: torch.Tensor | None = None) -> Attack:
-        """APGD on the lead of the class that comes `rank`-th after the true one, from `starts` or a random point."""
+        """APGD on the lead of the `rank`-th class after the true one, from `starts` or at random."""
 
         def run(rows: torch.Tensor) -> Attacked:
             start = self.random_start(rows, epsilon, 1 + rank) if starts is None else starts[rows]

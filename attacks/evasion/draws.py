@@ -1,4 +1,4 @@
-"""Random numbers that belong to a row and a moment: the same whatever batch, device or neighbours a row has."""
+"""Random numbers that belong to a row and a moment: the same whatever batch, device or neighbours it has."""
 
 import torch
 
@@ -11,9 +11,9 @@ _PLACES = 1 << 24  # numbers a row may draw at one moment before the next moment
 def uniform(keys: torch.Tensor, moment: torch.Tensor, count: int, *, purpose: int = 0) -> torch.Tensor:
     """Which numbers do these rows draw at this moment: float32 (n, count) in [0, 1).
 
-    `keys` and `moment` are int64 (n,); `purpose` parts the streams of different uses. The generator is SplitMix64
-    (Steele, Lea and Flood 2014) read at position `moment * 2**24 + j` of the stream that starts at the key. Streams
-    are independent as far as 64 bits of key allow; nothing here is fit for cryptography.
+    `keys` and `moment` are int64 (n,); `purpose` parts the streams of different uses. The generator is
+    SplitMix64 (Steele, Lea and Flood 2014) read at position `moment * 2**24 + j` of the stream that starts at
+    the key. Streams are independent as far as 64 bits of key allow; nothing here is fit for cryptography.
     """
     places = torch.arange(1, count + 1, dtype=torch.int64, device=keys.device)
     position = (moment + (purpose << 20)).unsqueeze(1) * _PLACES + places

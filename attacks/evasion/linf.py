@@ -13,16 +13,16 @@ from auditor.probe import Case, Metric, Outcome, Probe, ThreatModel
 class Linf(Probe):
     """How many rows are still classified rightly when an adversary may move every feature a little?
 
-    Robust accuracy at `epsilon` is the share of rows (misclassified clean rows count as broken) that no attack found
-    a way to break inside the Linf ball of that radius, in units of each feature's range, and inside the domain. It is
-    an upper bound: a stronger attack can only lower it. Ties and outputs that are not numbers count as broken, and
-    what breaks at a small epsilon stays broken at a larger one.
+    Robust accuracy at `epsilon` is the share of rows (misclassified clean rows count as broken) that no
+    attack found a way to break inside the Linf ball of that radius, in units of each feature's range, and
+    inside the domain. It is an upper bound: a stronger attack can only lower it. Ties and outputs that are
+    not numbers count as broken, and what breaks at a small epsilon stays broken at a larger one.
 
-    With gradients: APGD on cross-entropy (Croce and Hein 2020), then on the lead of each of the `targets` runner-up
-    classes, then a short Square random search (Andriushchenko et al. 2020) as cross-check. With scores only: the
-    random search, `blind_queries` long. With labels only: HopSkipJump (Chen et al. 2020) on `label_rows` rows.
-    Self-tests look for masked gradients: a result they doubt is `suspicious`, one they refute is `invalid`.
-    Raises ConfigError for an epsilon that is no number between 0 and 1.
+    With gradients: APGD on cross-entropy (Croce and Hein 2020), then on the lead of each of the `targets`
+    runner-up classes, then a short Square random search (Andriushchenko et al. 2020) as cross-check. With
+    scores only: the random search, `blind_queries` long. With labels only: HopSkipJump (Chen et al. 2020) on
+    `label_rows` rows. Self-tests look for masked gradients: a result they doubt is `suspicious`, one they
+    refute is `invalid`. Raises ConfigError for an epsilon that is no number between 0 and 1.
     """
 
     id: ClassVar[str] = "evasion.linf"
@@ -41,7 +41,7 @@ class Linf(Probe):
         "Other norms, patches, rotations and changes a person would not notice but that are large in Linf.",
         "Adaptive attacks written against one defence; randomised subjects are attacked without averaging.",
         "Constraints between features: moved rows may be infeasible in practice.",
-        "Without gradients the random search is far from the best attack, and with labels alone further still.",
+        "Without gradients the random search is far from the best attack, with labels alone further still.",
     )
     references: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "nist-ai-rmf": ("MEASURE 2.7", "MEASURE 2.5"),
@@ -69,7 +69,14 @@ class Linf(Probe):
             raise ConfigError(f"{self.id}: epsilons is empty; name at least one, such as 8/255")
         for text in self.epsilons:
             radius(text)
-        for name in ("samples", "cull_steps", "blind_queries", "label_rows", "label_iterations", "batch_size"):
+        for name in (
+            "samples",
+            "cull_steps",
+            "blind_queries",
+            "label_rows",
+            "label_iterations",
+            "batch_size",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{self.id}: {name} is {getattr(self, name)}; it must be at least 1")
         for name in ("targets", "target_steps", "queries"):
@@ -83,7 +90,7 @@ class Linf(Probe):
 
     def run(self, case: Case) -> Outcome:
         """Attack the subject, judge every success again, and doubt the result where it deserves doubt."""
-        from auditor.attacks.evasion.protocol import investigate
+        from .protocol import investigate
 
         return investigate(case, self)
 
@@ -96,6 +103,6 @@ def radius(text: float | str) -> float:
         raise ConfigError(f"evasion.linf: epsilon {text!r} is no number; write 0.1 or 8/255") from None
     if not 0 < value <= 1:
         raise ConfigError(
-            f"evasion.linf: epsilon {text!r} is outside (0, 1]: it is a share of each feature's range; 8 of 255 is 8/255"
+            f"evasion.linf: epsilon {text!r} is outside (0, 1]: a share of each feature's range; write 8/255 for 8"
         )
     return value

@@ -29,8 +29,8 @@ def cross_entropy(scores: torch.Tensor, y: torch.Tensor, temperature: float = 1.
 def towards(scores: torch.Tensor, y: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Lead of the target class over the true class (n,): positive once the target wins.
 
-    The plain difference of two scores. A sign step ignores its scale, so it needs no normalisation, and it is defined
-    for two classes, where the difference-of-logits ratio (Croce and Hein 2020) is not.
+    The plain difference of two scores. A sign step ignores its scale, so it needs no normalisation, and it is
+    defined for two classes, where the difference-of-logits ratio (Croce and Hein 2020) is not.
     """
     return scores.gather(1, target.unsqueeze(1)).squeeze(1) - scores.gather(1, y.unsqueeze(1)).squeeze(1)
 
@@ -44,8 +44,8 @@ def runners_up(scores: torch.Tensor, y: torch.Tensor, count: int) -> torch.Tenso
 def fitting_temperature(scores: torch.Tensor) -> float:
     """By how much must these scores (n, K) be divided for cross-entropy to keep its gradient.
 
-    1 for scores of ordinary size. Where the median gap between the two best exceeds 10, float32 softmax comes near
-    rounding to one and zero, and the median gap is brought down to 10.
+    1 for scores of ordinary size. Where the median gap between the two best exceeds 10, float32 softmax comes
+    near rounding to one and zero, and the median gap is brought down to 10.
     """
     two = torch.nan_to_num(scores.double(), nan=0.0, posinf=0.0, neginf=0.0).topk(2, dim=1).values
     gap = float((two[:, 0] - two[:, 1]).median())

@@ -1,4 +1,4 @@
-"""One attack a kind of access: gradients first where there are any, scores where not, labels where nothing else."""
+"""One attack a kind of access: gradients where there are any, scores where not, labels where no more."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from auditor.attacks.evasion.bench import Bench, Mask, Rows, Standing
+from .bench import Bench, Mask, Rows, Standing
 
 if TYPE_CHECKING:
-    from auditor.attacks.evasion.linf import Linf
+    from .linf import Linf
 
 _NOISE_DRAWS = 5
 _FEW = 3  # rows that a weaker attack may break first by luck
@@ -27,7 +27,7 @@ class Gains:
 
 
 def by_gradients(bench: Bench, standing: Standing, epsilon: float, probe: "Linf", gains: Gains) -> None:
-    """Cross-entropy from where the last epsilon ended, then the runner-up classes, then noise and random search."""
+    """Cross-entropy from where the last epsilon ended, then runner-up classes, noise, random search."""
     first = bool(torch.equal(standing.point, bench.unit))
     standing.strike(bench, epsilon, bench.climb(epsilon, probe.cull_steps, None if first else standing.point))
     for rank in range(min(probe.targets, bench.ranking.shape[1])):
@@ -77,8 +77,9 @@ class FullRange:
 def full_range(bench: Bench, clean: Standing, steps: int, queries: int | None) -> FullRange:
     """What stands when at most 64 rows may move anywhere in the range: with any attack that works, nothing.
 
-    Steps of gradients, on cross-entropy and then towards the runner-up; or queries, where there are no gradients.
-    Starts are the clean rows: a random point of so large a ball is noise, and breaks a row without any attack.
+    Steps of gradients, on cross-entropy and then towards the runner-up; or queries, where there are no
+    gradients. Starts are the clean rows: a random point of so large a ball is noise, and breaks a row without
+    any attack.
     """
     rows = np.flatnonzero(~clean.broken)
     tried = np.zeros_like(clean.broken)
@@ -86,7 +87,9 @@ def full_range(bench: Bench, clean: Standing, steps: int, queries: int | None) -
     trial = Standing.before(bench, ~tried, clean.prediction)
     if queries is not None:
         trial.strike(bench, 1.0, bench.search(1.0, queries))
-        left = torch.arange(len(tried), device=bench.unit.device)  # kernels are flat at the corners, where search begins
+        left = torch.arange(
+            len(tried), device=bench.unit.device
+        )  # kernels are flat at the corners, where search begins
         trial.strike(bench, 1.0, bench.search(1.0, queries, bench.random_start(left, 1.0)))
     else:
         trial.strike(bench, 1.0, bench.climb(1.0, steps, bench.unit))
@@ -97,8 +100,8 @@ def full_range(bench: Bench, clean: Standing, steps: int, queries: int | None) -
 def _beyond_gradients(bench: Bench, epsilon: float, rows: Rows) -> int:
     """How many of these rows, broken without gradients, withstand a long attack that uses them.
 
-    A short attack leaves rows that a longer one breaks: that is thrift, not masking. Of many rows the first are
-    tried and stand for the rest.
+    A short attack leaves rows that a longer one breaks: that is thrift, not masking. Of many rows the first
+    are tried and stand for the rest.
     """
     if len(rows) <= _FEW:
         return 0

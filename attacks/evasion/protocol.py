@@ -1,4 +1,4 @@
-"""The order of an evasion audit: clean rows, the right attack for the access, self-tests, and what they amount to."""
+"""The order of an evasion audit: clean rows, the attack that fits the access, self-tests, results."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -8,16 +8,17 @@ import numpy.typing as npt
 import torch
 
 from auditor.attacks.art_adapter import hop_skip_jump
-from auditor.attacks.evasion import sanity
-from auditor.attacks.evasion.bench import Bench, Mask, Rows, Standing
-from auditor.attacks.evasion.paths import Gains, by_gradients, by_labels, by_scores, full_range
 from auditor.dataset import Array, Labels
 from auditor.probe import Case, Gallery, Outcome, Samples
 from auditor.record import Caveat, Measurement
 from auditor.subject import Access, margins, predicted_labels
 
+from . import sanity
+from .bench import Bench, Mask, Rows, Standing
+from .paths import Gains, by_gradients, by_labels, by_scores, full_range
+
 if TYPE_CHECKING:
-    from auditor.attacks.evasion.linf import Linf
+    from .linf import Linf
 
 Path = Literal["gradients", "scores", "labels"]
 
@@ -57,8 +58,12 @@ def investigate(case: Case, probe: "Linf") -> Outcome:
     attack = _attack(bench, clean, probe, path)
     return Outcome(
         _measure(case, probe, clean, attack.broken),
-        Samples(case.data.test_rows[clean.rows], clean.y, clean.prediction,
-                {"correct": ~attack.broken, "clean": clean.correct[:, None]}),
+        Samples(
+            case.data.test_rows[clean.rows],
+            clean.y,
+            clean.prediction,
+            {"correct": ~attack.broken, "clean": clean.correct[:, None]},
+        ),
         tuple(caveats + doubts + attack.caveats),
         attack.gallery,
     )
@@ -74,10 +79,18 @@ def _look(case: Case, rows: Rows) -> _Clean:
 def _choose(case: Case, bench: Bench, clean: _Clean) -> tuple[Path, list[Caveat]]:
     """The strongest path this subject allows, and what that choice costs."""
     if case.subject.outputs == "labels":
-        return "labels", [Caveat(flag="labels_only", severity="suspicious", evidence=f"decision-based search on {len(clean.y)} rows: "
-                                 "with labels alone robust accuracy is overestimated by an unknown amount")]
+        return "labels", [
+            Caveat(
+                flag="labels_only",
+                severity="suspicious",
+                evidence=f"decision-based search on {len(clean.y)} rows: "
+                "with labels alone robust accuracy is overestimated by an unknown amount",
+            )
+        ]
     if Access.GRADIENTS not in case.subject.access:
-        return "scores", [Caveat(flag="black_box_only", severity="info", evidence="no gradients: random search on scores")]
+        return "scores", [
+            Caveat(flag="black_box_only", severity="info", evidence="no gradients: random search on scores")
+        ]
     rows = np.flatnonzero(~clean.broken)
     found = sanity.slope(bench, rows)
     return ("scores" if found.missing else "gradients"), sanity.slope_caveats(found, len(rows))
@@ -108,13 +121,25 @@ def _nearest(bench: Bench, standing: Standing, probe: "Linf") -> torch.Tensor:
     rows = np.flatnonzero(~standing.broken)
     nearest = bench.unit.clone()
     if len(rows):
-        found = hop_skip_jump(bench.case, bench.x[rows], bench.y[rows], rows=bench.case.data.test_rows[rows], iterations=probe.label_iterations)
+        found = hop_skip_jump(
+            bench.case,
+            bench.x[rows],
+            bench.y[rows],
+            rows=bench.case.data.test_rows[rows],
+            iterations=probe.label_iterations,
+        )
         nearest[torch.as_tensor(rows)] = bench.view.unit(found)
     return nearest
 
 
 def _doubts(
-    bench: Bench, clean: _Clean, standing: Standing, probe: "Linf", path: Path, gains: Gains, nearest: torch.Tensor
+    bench: Bench,
+    clean: _Clean,
+    standing: Standing,
+    probe: "Linf",
+    path: Path,
+    gains: Gains,
+    nearest: torch.Tensor,
 ) -> list[Caveat]:
     rows = np.flatnonzero(~clean.broken)
     point = nearest if path == "labels" else standing.point

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from auditor.attacks.evasion.bench import Bench, Mask, Rows
-from auditor.attacks.evasion.losses import cross_entropy
 from auditor.dataset import Array, Labels
 from auditor.record import Caveat, Severity
+
+from .bench import Bench, Mask, Rows
+from .losses import cross_entropy
 
 _DRIFT = 1e-4  # of the outputs' spread: more, and the same input gives different answers
 _MATES = 0.1  # of the outputs' spread: arithmetic in batches moves less, batch statistics move more
@@ -19,7 +20,7 @@ _SATURATED = 10.0  # a median gap of 100 between the two best logits: float32 so
 
 @dataclass(frozen=True)
 class Slope:
-    """Whether gradients reach the input: the share of rows where it is zero, and of rows where it is no number."""
+    """Whether gradients reach the input: the share of rows where it is zero, and where no number."""
 
     zero: float = 0.0
     unreadable: float = 0.0
@@ -49,48 +50,108 @@ def slope(bench: Bench, rows: Rows) -> Slope:
 def slope_caveats(found: Slope, rows: int) -> list[Caveat]:
     """What the gradients at clean rows say about an attack that follows them."""
     if found.missing:
-        return [_caveat("no_gradient_path", "suspicious", f"white box not run: {found.missing}; random search used instead")]
+        return [
+            _caveat(
+                "no_gradient_path",
+                "suspicious",
+                f"white box not run: {found.missing}; random search used instead",
+            )
+        ]
     caveats = []
     if found.zero > 0.05:
-        caveats.append(_caveat("zero_gradient", "suspicious", f"gradient exactly zero at {found.zero:.1%} of {rows} clean rows"))
+        caveats.append(
+            _caveat(
+                "zero_gradient",
+                "suspicious",
+                f"gradient exactly zero at {found.zero:.1%} of {rows} clean rows",
+            )
+        )
     if found.unreadable > 0:
-        caveats.append(_caveat("non_finite", "suspicious", f"gradient not finite at {found.unreadable:.1%} of {rows} clean rows"))
+        caveats.append(
+            _caveat(
+                "non_finite",
+                "suspicious",
+                f"gradient not finite at {found.unreadable:.1%} of {rows} clean rows",
+            )
+        )
     return caveats
 
 
 def steadiness_caveats(predict: Callable[[Array], Array], x: Array) -> list[Caveat]:
-    """Does the subject answer the same twice, and the same alone as in company. Needs a few rows of x (n, *shape)."""
+    """Does the subject answer rows of x (n, *shape) the same twice, and the same alone as in company."""
     few = x[:32]
     first, again = predict(few), predict(few)
     drift, spread = _gap(first, again), _spread(first)
     if drift > _DRIFT * spread:
-        return [_caveat("stochastic", "suspicious", f"the same {len(few)} inputs gave outputs {drift:.3g} apart (spread {spread:.3g}); "
-                        "one lucky draw counts as a success, and gradients are of another draw")]
+        return [
+            _caveat(
+                "stochastic",
+                "suspicious",
+                f"the same {len(few)} inputs gave outputs {drift:.3g} apart (spread {spread:.3g}); "
+                "one lucky draw counts as a success, and gradients are of another draw",
+            )
+        ]
     alone = np.concatenate([predict(row[None]) for row in few[:4]])
     company = _gap(alone, first[: len(alone)])
     if company > _MATES * spread:
-        return [_caveat("batch_dependent", "invalid", f"inputs alone and in a batch of {len(few)} gave outputs {company:.3g} apart "
-                        f"(spread {spread:.3g}): is batch normalisation in training mode?")]
+        return [
+            _caveat(
+                "batch_dependent",
+                "invalid",
+                f"inputs alone and in a batch of {len(few)} gave outputs {company:.3g} apart "
+                f"(spread {spread:.3g}): is batch normalisation in training mode?",
+            )
+        ]
     return []
 
 
 def clean_caveats(outputs: Array, y: Labels, correct: Mask, temperature: float, *, scored: bool) -> list[Caveat]:
-    """What answers (n, K) on clean rows already say: unreadable, hard or saturated scores, chance accuracy, few rows."""
+    """What outputs (n, K) of clean rows already say: unreadable, hard or saturated, at chance, too few."""
     caveats = []
     unreadable = int((~np.isfinite(outputs)).any(axis=1).sum())
     if unreadable:
-        caveats.append(_caveat("non_finite", "suspicious", f"{unreadable} of {len(y)} clean rows have outputs that are not finite"))
+        caveats.append(
+            _caveat(
+                "non_finite",
+                "suspicious",
+                f"{unreadable} of {len(y)} clean rows have outputs that are not finite",
+            )
+        )
     if scored and len(outputs) >= 32 and len(np.unique(outputs)) == 2:
-        caveats.append(_caveat("hard_label", "suspicious", f"the outputs of {len(y)} clean rows take two values only: "
-                               "scores that say no more than the label give a search nothing to follow"))
+        caveats.append(
+            _caveat(
+                "hard_label",
+                "suspicious",
+                f"the outputs of {len(y)} clean rows take two values only: "
+                "scores that say no more than the label give a search nothing to follow",
+            )
+        )
     if temperature >= _SATURATED:
-        caveats.append(_caveat("saturated_logits", "info", f"logits were divided by {temperature:.3g} inside the loss to keep its gradient"))
+        caveats.append(
+            _caveat(
+                "saturated_logits",
+                "info",
+                f"logits were divided by {temperature:.3g} inside the loss to keep its gradient",
+            )
+        )
     majority = np.bincount(y).max() / len(y)
     if correct.mean() <= max(majority, 0.5):
-        caveats.append(_caveat("low_clean_accuracy", "info", f"{correct.mean():.1%} right on {len(y)} clean rows, the largest class "
-                               f"is {majority:.1%}: read robust accuracy against it, and check the labels"))
+        caveats.append(
+            _caveat(
+                "low_clean_accuracy",
+                "info",
+                f"{correct.mean():.1%} right on {len(y)} clean rows, the largest class "
+                f"is {majority:.1%}: read robust accuracy against it, and check the labels",
+            )
+        )
     if len(y) < 250:
-        caveats.append(_caveat("few_rows", "info", f"{len(y)} rows attacked; 250 or more narrow the interval to 6 points either side"))
+        caveats.append(
+            _caveat(
+                "few_rows",
+                "info",
+                f"{len(y)} rows attacked; 250 or more narrow the interval to 6 points either side",
+            )
+        )
     return caveats
 
 
@@ -103,14 +164,20 @@ def gain_caveats(flag: str, who: str, gains: list[int], rows: int) -> list[Cavea
 
 
 def full_range_caveats(tried: Mask, standing: Mask, broken_earlier: Mask) -> list[Caveat]:
-    """Did an attack with the whole range to move in break nearly every row it tried (masks (n,) over the rows)."""
+    """Did an attack with the whole range to move in break nearly every row it tried (masks (n,))."""
     left, count = int((standing & tried).sum()), int(tried.sum())
     if left < 3 or left <= 0.05 * count:
         return []
     caveats = [_caveat("unbounded_fail", "suspicious", f"{left} of {count} rows stood with the whole range to move in")]
     back = int((standing & tried & broken_earlier).sum())
     if back >= 3:
-        caveats.append(_caveat("not_monotone", "suspicious", f"{back} rows that broke in a small ball stood in the whole range"))
+        caveats.append(
+            _caveat(
+                "not_monotone",
+                "suspicious",
+                f"{back} rows that broke in a small ball stood in the whole range",
+            )
+        )
     return caveats
 
 
@@ -118,7 +185,13 @@ def budget_caveats(violations: int) -> list[Caveat]:
     """Did the attack hand in inputs outside its ball or the domain."""
     if not violations:
         return []
-    return [_caveat("budget_violation", "invalid", f"{violations} changed inputs had left the ball or the domain and were clipped")]
+    return [
+        _caveat(
+            "budget_violation",
+            "invalid",
+            f"{violations} changed inputs had left the ball or the domain and were clipped",
+        )
+    ]
 
 
 def noop_caveats(moved: Mask) -> list[Caveat]:

@@ -1,14 +1,14 @@
-"""Square Attack in the Linf ball: random search by patches on scores alone, for images and for feature vectors."""
+"""Square Attack in the Linf ball: random search by patches on scores alone, for images and vectors."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
 
 import torch
 
-from auditor.attacks.evasion.apgd import Model, Task
-from auditor.attacks.evasion.draws import uniform
-from auditor.attacks.evasion.losses import margin
-from auditor.attacks.evasion.survivors import Attacked, Lanes, drive, per_row
+from .apgd import Model, Task
+from .draws import uniform
+from .losses import margin
+from .survivors import Attacked, Lanes, drive, per_row
 
 _FIRST_SHARE = 0.8  # of the coordinates a patch covers
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
@@ -29,10 +29,10 @@ class _Seekers(Lanes):
 def square(model: Model, task: Task, keys: torch.Tensor, *, queries: int, width: int) -> Attacked:
     """Which rows does a random search of so many queries break, using scores and no gradient.
 
-    Andriushchenko et al. 2020: after the start point, stripes; then patches set to the edge of the ball, kept where
-    the margin does not grow. Every row draws its own patches from its own key (n,) of `keys`. The schedule of patch
-    sizes is that of 10,000 queries rescaled to the budget. On vectors a patch is a random set of coordinates.
-    Blind where scores do not change with the input, as with labels.
+    Andriushchenko et al. 2020: after the start point, stripes; then patches set to the edge of the ball, kept
+    where the margin does not grow. Every row draws its own patches from its own key (n,) of `keys`. The
+    schedule of patch sizes is that of 10,000 queries rescaled to the budget. On vectors a patch is a random
+    set of coordinates. Blind where scores do not change with the input, as with labels.
     """
     lower, upper = task.lower, task.upper
     start = task.start.maximum(lower).minimum(upper)
@@ -41,9 +41,7 @@ def square(model: Model, task: Task, keys: torch.Tensor, *, queries: int, width:
     def admit(rows: torch.Tensor) -> _Seekers:
         none = torch.zeros(len(rows), dtype=torch.int64, device=start.device)
         lead = torch.full((len(rows),), torch.inf, device=start.device, dtype=start.dtype)
-        return _Seekers(
-            rows, none, start[rows], task.x[rows], lower[rows], upper[rows], task.y[rows], keys[rows], lead
-        )
+        return _Seekers(rows, none, start[rows], task.x[rows], lower[rows], upper[rows], task.y[rows], keys[rows], lead)
 
     def advance(lanes: _Seekers) -> torch.Tensor:
         trial = torch.where(per_row(lanes.step == 0, lanes.best), lanes.best, _trial(lanes, shares, task.epsilon))
@@ -94,9 +92,7 @@ def _image_trial(lanes: _Seekers, share: torch.Tensor, epsilon: float) -> torch.
     inside = _span(drawn[:, 0], side, height).unsqueeze(2) & _span(drawn[:, 1], side, width).unsqueeze(1)
     patch = lanes.x + epsilon * _signs(drawn[:, 2 : 2 + channels]).view(-1, channels, 1, 1)
     stripes = lanes.x + epsilon * _signs(drawn[:, 2 + channels :]).view(-1, channels, 1, width)
-    return torch.where(
-        per_row(lanes.step <= 1, lanes.x), stripes, torch.where(inside.unsqueeze(1), patch, lanes.best)
-    )
+    return torch.where(per_row(lanes.step <= 1, lanes.x), stripes, torch.where(inside.unsqueeze(1), patch, lanes.best))
 
 
 def _span(draw: torch.Tensor, side: torch.Tensor, length: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 @dataclass
 class Lanes:
-    """The rows in flight, one entry a row in every field: which row, its next step, and its worst point so far."""
+    """The rows in flight, an entry a row in every field: which row, its next step, its worst point so far."""
 
     row: torch.Tensor
     step: torch.Tensor
@@ -41,14 +41,18 @@ def per_row(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def drive(
-    admit: Callable[[torch.Tensor], L], advance: Callable[[L], torch.Tensor], *,
-    start: torch.Tensor, steps: int, width: int,
+    admit: Callable[[torch.Tensor], L],
+    advance: Callable[[L], torch.Tensor],
+    *,
+    start: torch.Tensor,
+    steps: int,
+    width: int,
 ) -> Attacked:
     """Run an attack on every row of `start` (n, *shape), at most `width` at a time.
 
-    `admit` makes lanes for row indices; `advance` takes every lane one step, counts it, and says which broke (n,).
-    A row's fate depends on its own lane only, so the width changes the cost and not the result, but for the rounding
-    of the model's own batched arithmetic.
+    `admit` makes lanes for row indices; `advance` takes every lane one step, counts it, and says which broke
+    (n,). A row's fate depends on its own lane only, so the width changes the cost and not the result, but for
+    the rounding of the model's own batched arithmetic.
     """
     point = start.clone()
     broken = torch.zeros(len(start), dtype=torch.bool, device=start.device)

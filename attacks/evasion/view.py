@@ -16,8 +16,8 @@ _LEAST = 1e-30  # probabilities below it count as this, so that their logarithm 
 class View:
     """A counted subject on its own device: scores are logits, or the log of probabilities.
 
-    `span` and `low` (*shape) carry unit coordinates to inputs, `top` (*shape) is the upper end in unit coordinates:
-    1, or 0 where a feature is constant.
+    `span` and `low` (*shape) carry unit coordinates to inputs, `top` (*shape) is the upper end in unit
+    coordinates: 1, or 0 where a feature is constant.
     """
 
     subject: Counted
@@ -49,7 +49,7 @@ class View:
         return np.asarray(u.detach().cpu().double().numpy() * self.domain.span + self.domain.low, np.float64)
 
     def differentiable(self, u: torch.Tensor) -> torch.Tensor:
-        """Scores (n, K) that carry a gradient to the unit coordinates (n, *shape), where the subject has one."""
+        """Scores (n, K) that carry the subject's gradient, if any, to unit coordinates (n, *shape)."""
         x = u if self.plain else self.low + u * self.span
         return self._read(self.subject.logits(x.to(self.subject.dtype)).to(self.low.dtype))
 

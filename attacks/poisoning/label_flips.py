@@ -11,7 +11,7 @@ from auditor.recipe import Change, Fit
 from auditor.record import Caveat, Measurement
 from auditor.seeds import Seeds
 from auditor.statistics import paired_drop
-from auditor.subject import Access, predicted_labels
+from auditor.subject import Access, Subject, predicted_labels
 
 from .doses import doses
 from .flips import Flips, choose
@@ -81,14 +81,15 @@ class LabelFlips(Probe):
         data = case.data
         before = predicted_labels(case.subject.predict(data.x_test))
         clean = before == data.y_test
-        after = [predicted_labels(case.model(_fit(rate)).predict(data.x_test)) for rate in self.rates]
+        models = [case.model(_fit(rate)) for rate in self.rates]
+        after = [predicted_labels(model.predict(data.x_test)) for model in models]
         correct = np.stack(after, axis=1) == data.y_test[:, None]
         measured: list[Measurement] = []
         caveats: list[Caveat] = []
-        for j, rate in enumerate(self.rates):
+        for j, (rate, model) in enumerate(zip(self.rates, models, strict=True)):
             flips = _flips(case, rate)
             measured += _effects(case, rate, j, clean, correct[:, j])
-            measured += _memorised(case, rate, flips)
+            measured += _memorised(case, model, rate, flips)
             caveats += _caveats(case, rate, flips, correct[:, j])
         columns = {"correct": correct, "contribution": clean[:, None].astype(float) - correct}
         samples = Samples(row=data.test_rows, label=data.y_test, prediction=before, columns=columns)
@@ -127,10 +128,10 @@ def _effects(case: Case, rate: float, j: int, clean: Flags, correct: Flags) -> l
     ]
 
 
-def _memorised(case: Case, rate: float, flips: Flips) -> list[Measurement]:
+def _memorised(case: Case, model: Subject, rate: float, flips: Flips) -> list[Measurement]:
     if not len(flips.rows):
         return []
-    repeated = predicted_labels(case.model(_fit(rate)).predict(case.data.x_train[flips.rows])) == flips.labels
+    repeated = predicted_labels(model.predict(case.data.x_train[flips.rows])) == flips.labels
     return [case.proportion("memorised", repeated, column=None, at={"rate": rate})]
 
 

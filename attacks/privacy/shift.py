@@ -10,11 +10,12 @@ def shift_scores(members: Floats, others: Floats, rng: np.random.Generator) -> n
     """How much does each row look like the members' side, by inputs alone? Scores (N1 + N0,), members first.
 
     Rows are (N, D) in units of the feature range. A diagonal linear discriminant on the values and their
-    squares, so that moved means and changed spreads both show, fitted on one half and applied to the other.
-    Where the two sides come from one distribution, the AUC of these scores is near one half.
+    squared distances from the mean, so that moved means and changed spreads both show, fitted on one half and
+    applied to the other. Where the two sides come from one distribution, the AUC of these scores is near one
+    half.
     """
     x = np.concatenate([members, others]).astype(np.float32)
-    x = np.concatenate([x, x**2], axis=1)
+    x = np.concatenate([x, (x - x.mean(axis=0)) ** 2], axis=1)
     side = np.arange(len(x)) < len(members)
     half = _halves(len(members), rng), _halves(len(others), rng)
     fold = np.concatenate(half)

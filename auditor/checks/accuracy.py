@@ -19,11 +19,12 @@ Floats = npt.NDArray[np.float64]
 class Accuracy(Probe):
     """How often is the subject right on the test rows, and is it right for every class?
 
-    `accuracy` is the share of rows right; `class_accuracy` that of one class (its recall); `balanced_accuracy` the
-    mean of these over the classes that have rows; `macro_f1` the mean over the classes that have rows or predictions
-    of 2 TP / (2 TP + FP + FN). Shares have exact Clopper-Pearson intervals, the two averages the t interval of their
-    influence functions (Hampel 1974), whose per-row contributions average to the value. An answer that is no number
-    is wrong. The confusion matrix is in the samples: `label` against `prediction`.
+    `accuracy` is the share of rows right; `class_accuracy` that of one class (its recall);
+    `balanced_accuracy` the mean of these over the classes that have rows; `macro_f1` the mean over the
+    classes that have rows or predictions of 2 TP / (2 TP + FP + FN). Shares have exact Clopper-Pearson
+    intervals, the two averages the t interval of their influence functions (Hampel 1974), whose per-row
+    contributions average to the value. An answer that is no number is wrong. The confusion matrix is in the
+    samples: `label` against `prediction`.
     """
 
     id: ClassVar[str] = "accuracy"
@@ -49,11 +50,13 @@ class Accuracy(Probe):
         label, prediction = data.y_test, predicted_labels(outputs)
         correct = label == prediction
         present = np.unique(label)
-        contribution = np.column_stack([
-            balanced_contributions(label, correct),
-            f1_contributions(label, prediction, len(data.classes)),
-            *(np.where(label == k, correct, np.nan) for k in present),
-        ])
+        contribution = np.column_stack(
+            [
+                balanced_contributions(label, correct),
+                f1_contributions(label, prediction, len(data.classes)),
+                *(np.where(label == k, correct, np.nan) for k in present),
+            ]
+        )
         measurements = (
             case.proportion("accuracy", correct, column="correct:0"),
             case.mean("balanced_accuracy", contribution[:, 0], column="contribution:0"),
@@ -61,7 +64,11 @@ class Accuracy(Probe):
             *(_of_class(case, correct, int(k), f"contribution:{2 + j}") for j, k in enumerate(present)),
         )
         columns = {"correct": correct[:, None], "contribution": contribution}
-        return Outcome(measurements, Samples(data.test_rows, label, prediction, columns), _caveats(case, outputs, correct))
+        return Outcome(
+            measurements,
+            Samples(data.test_rows, label, prediction, columns),
+            _caveats(case, outputs, correct),
+        )
 
 
 def balanced_contributions(label: Labels, correct: npt.NDArray[np.bool_]) -> Floats:
@@ -73,10 +80,11 @@ def balanced_contributions(label: Labels, correct: npt.NDArray[np.bool_]) -> Flo
 
 
 def f1_contributions(label: Labels, prediction: Labels, classes: int) -> Floats:
-    """Each row's part (n,) in macro F1: F1 plus (2 [hit] - F1 ([predicted] + [labelled])) / s, averaged over classes.
+    """Each row's part (n,) in macro F1: their mean is its value, their spread gives its interval.
 
-    s is the sum of a class's shares among labels and predictions. Classes with neither are left out, as in
-    scikit-learn; predictions outside the classes belong to none.
+    F1 + (2 [hit] - F1 ([predicted] + [labelled])) / s, averaged over classes, where s is the sum of a class's
+    shares among labels and predictions. Classes with neither are left out, as in scikit-learn; predictions
+    outside the classes belong to none.
     """
     total, counted = np.zeros(len(label)), 0
     for k in range(classes):
@@ -91,7 +99,9 @@ def f1_contributions(label: Labels, prediction: Labels, classes: int) -> Floats:
 
 
 def _of_class(case: Case, correct: npt.NDArray[np.bool_], k: int, column: str) -> Measurement:
-    return case.proportion("class_accuracy", correct[case.data.y_test == k], column=column, at={"class": case.data.classes[k]})
+    return case.proportion(
+        "class_accuracy", correct[case.data.y_test == k], column=column, at={"class": case.data.classes[k]}
+    )
 
 
 def _caveats(case: Case, outputs: Array, correct: npt.NDArray[np.bool_]) -> tuple[Caveat, ...]:
@@ -99,13 +109,24 @@ def _caveats(case: Case, outputs: Array, correct: npt.NDArray[np.bool_]) -> tupl
     count = np.bincount(case.data.y_test, minlength=len(case.data.classes))
     majority = count.max() / len(correct)
     if correct.mean() <= majority:
-        caveats.append(Caveat(flag="chance_level", severity="suspicious", evidence=f"right on {correct.mean():.1%} of rows; "
-                              f"always answering the largest class would be right on {majority:.1%}"))
+        caveats.append(
+            Caveat(
+                flag="chance_level",
+                severity="suspicious",
+                evidence=f"right on {correct.mean():.1%} of rows; "
+                f"always answering the largest class would be right on {majority:.1%}",
+            )
+        )
     empty = [name for name, rows in zip(case.data.classes, count, strict=True) if rows == 0]
     if empty:
         caveats.append(Caveat(flag="missing_class", severity="info", evidence=f"no test rows of {', '.join(empty)}"))
     unreadable = int((~np.isfinite(outputs)).any(axis=1).sum())
     if unreadable:
-        caveats.append(Caveat(flag="non_finite", severity="suspicious",
-                              evidence=f"{unreadable} of {len(correct)} rows have outputs that are not finite"))
+        caveats.append(
+            Caveat(
+                flag="non_finite",
+                severity="suspicious",
+                evidence=f"{unreadable} of {len(correct)} rows have outputs that are not finite",
+            )
+        )
     return tuple(caveats)

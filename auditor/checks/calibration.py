@@ -33,11 +33,11 @@ class Calibration(Probe):
     """Can the subject's confidence be believed: is it right as often as it says?
 
     `ece` is the expected calibration error over `bins` of equal width (Naeini, Cooper and Hauskrecht 2015),
-    `adaptive_ece` the same over bins of equally many rows, both of the top answer's confidence. `brier` is the mean
-    squared distance of the probabilities from the truth (0 to 2), `nll` the mean negative log-likelihood.
-    `temperature` is what logits should be divided by, fitted on one half of the rows (Guo et al. 2017); `scaled_nll`
-    and `scaled_ece` are what that leaves on the other half. Above 1 it means overconfidence. Raises UnitError for a
-    subject that gives labels only.
+    `adaptive_ece` the same over bins of equally many rows, both of the top answer's confidence. `brier` is
+    the mean squared distance of the probabilities from the truth (0 to 2), `nll` the mean negative
+    log-likelihood. `temperature` is what logits should be divided by, fitted on one half of the rows (Guo et
+    al. 2017); `scaled_nll` and `scaled_ece` are what that leaves on the other half. Above 1 it means
+    overconfidence. Raises UnitError for a subject that gives labels only.
     """
 
     id: ClassVar[str] = "calibration"
@@ -80,10 +80,19 @@ class Calibration(Probe):
         scaled = self._scaled(case, stated)
         contribution = _columns(len(outputs), stated, errors, scaled)
         samples = Samples(
-            case.data.test_rows, case.data.y_test, predicted_labels(outputs),
-            {"contribution": contribution, "score": _spread(len(outputs), stated.rows, stated.confidence)[:, None]},
+            case.data.test_rows,
+            case.data.y_test,
+            predicted_labels(outputs),
+            {
+                "contribution": contribution,
+                "score": _spread(len(outputs), stated.rows, stated.confidence)[:, None],
+            },
         )
-        return Outcome(_measure(case, contribution, errors, scaled), samples, _caveats(stated, errors, scaled, len(outputs)))
+        return Outcome(
+            _measure(case, contribution, errors, scaled),
+            samples,
+            _caveats(stated, errors, scaled, len(outputs)),
+        )
 
     def _error(self, case: Case, stated: "_Stated", binning: Binning) -> BinnedError:
         bins = binning(stated.confidence, self.bins)
@@ -105,7 +114,7 @@ class Calibration(Probe):
 
 @dataclass(frozen=True, eq=False)
 class _Stated:
-    """What the subject states of the rows it answers: log-probabilities and probabilities (n, K), and who is right."""
+    """What the subject states of the rows it answers: (log-)probabilities (n, K), and which are right."""
 
     rows: Labels
     label: Labels
@@ -154,8 +163,10 @@ def _spread(count: int, rows: Labels, values: Floats) -> Floats:
 
 def _columns(count: int, stated: _Stated, errors: _Errors, scaled: _Scaled | None) -> Floats:
     columns = [
-        (stated.rows, errors.wide.contributions), (stated.rows, errors.adaptive.contributions),
-        (stated.rows, brier_scores(stated.probabilities, stated.label)), (stated.rows, stated.losses),
+        (stated.rows, errors.wide.contributions),
+        (stated.rows, errors.adaptive.contributions),
+        (stated.rows, brier_scores(stated.probabilities, stated.label)),
+        (stated.rows, stated.losses),
     ]
     if scaled:
         columns += [(scaled.after.rows, scaled.after.losses), (scaled.after.rows, scaled.error.contributions)]
@@ -165,7 +176,12 @@ def _columns(count: int, stated: _Stated, errors: _Errors, scaled: _Scaled | Non
 def _measure(case: Case, contribution: Floats, errors: _Errors, scaled: _Scaled | None) -> tuple[Measurement, ...]:
     def binned(metric: str, error: BinnedError, column: int) -> Measurement:
         return case.number(
-            metric, error.value, error.low, error.high, n=len(error.contributions), column=f"contribution:{column}"
+            metric,
+            error.value,
+            error.low,
+            error.high,
+            n=len(error.contributions),
+            column=f"contribution:{column}",
         )
 
     found = [
@@ -188,15 +204,36 @@ def _caveats(stated: _Stated, errors: _Errors, scaled: _Scaled | None, count: in
     caveats = []
     missing, error = count - len(stated.rows), errors.wide
     if missing:
-        caveats.append(Caveat(flag="non_finite", severity="suspicious",
-                              evidence=f"{missing} of {count} rows have outputs that are not finite and were left out"))
+        caveats.append(
+            Caveat(
+                flag="non_finite",
+                severity="suspicious",
+                evidence=f"{missing} of {count} rows have outputs that are not finite and were left out",
+            )
+        )
     if np.ptp(stated.confidence) < 1e-6:
-        caveats.append(Caveat(flag="constant_confidence", severity="suspicious",
-                              evidence=f"every row has confidence {stated.confidence[0]:.4g}: it ranks nothing"))
+        caveats.append(
+            Caveat(
+                flag="constant_confidence",
+                severity="suspicious",
+                evidence=f"every row has confidence {stated.confidence[0]:.4g}: it ranks nothing",
+            )
+        )
     if error.value <= error.floor_high:
-        caveats.append(Caveat(flag="within_noise", severity="info", evidence=f"ECE {error.value:.4f} on {len(stated.rows)} rows; a perfectly "
-                              f"calibrated subject would show {error.floor:.4f} on average, and up to {error.floor_high:.4f}"))
+        caveats.append(
+            Caveat(
+                flag="within_noise",
+                severity="info",
+                evidence=f"ECE {error.value:.4f} on {len(stated.rows)} rows; a perfectly "
+                f"calibrated subject would show {error.floor:.4f} on average, up to {error.floor_high:.4f}",
+            )
+        )
     if scaled is None:
-        caveats.append(Caveat(flag="no_temperature", severity="info",
-                              evidence="no temperature is best on the fitting half: every row right, or scores that say nothing"))
+        caveats.append(
+            Caveat(
+                flag="no_temperature",
+                severity="info",
+                evidence="no temperature is best on the fitting half: all rows right, or empty scores",
+            )
+        )
     return tuple(caveats)

@@ -26,6 +26,6 @@ def _lines(kind: str) -> list[str]:
         from auditor.auditing import catalogue
 
         return catalogue().metric_names()
-    found = plugins.names(f"auditor.{kind}")  # type: ignore[arg-type]  # the choice above is the list of groups
+    found = plugins.names(f"auditor.{kind}")
     width = max((len(name) for name in found), default=0)
     return [f"{name:<{width}}  {plugins.owner(entry)}" for name, entry in found.items()]

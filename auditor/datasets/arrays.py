@@ -41,6 +41,9 @@ def dataset(
     for key in REQUIRED:
         if len(raw.get(key, labels.get(key, ()))) == 0:
             raise DataError(f"{place}: {key} is empty; an audit needs rows to train on and rows to test")
+    for key, value in raw.items():
+        if value.shape[1:] != raw["x_test"].shape[1:]:
+            raise DataError(f"{place}: {key} has rows of shape {value.shape[1:]}; the test rows have {raw['x_test'].shape[1:]}")
     scale = _scale(raw, bounds, place)
     x = {key: scale.apply(value) for key, value in raw.items()}
     for key, value in labels.items():
@@ -134,7 +137,7 @@ def _scale(raw: Mapping[str, Raw], bounds: tuple[float, float] | None, place: st
 
 def _domain(x: Mapping[str, Array], scale: Scale, feature_names: tuple[str, ...]) -> Domain:
     shape = x["x_test"].shape[1:]
-    if scale.bounds is not None or x["x_train"].shape[1:] != shape:  # the dataset's own check tells of unlike shapes
+    if scale.bounds is not None:
         return Domain(np.zeros(shape, np.float32), np.ones(shape, np.float32), feature_names)
     low = np.minimum(x["x_train"].min(axis=0), x["x_test"].min(axis=0))
     high = np.maximum(x["x_train"].max(axis=0), x["x_test"].max(axis=0))

@@ -115,7 +115,7 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     if not start.startswith(b"PK"):
         raise DataError(f"{path} is no npz file; save it with numpy.savez and the keys {', '.join(REQUIRED)}")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             keys = list(stored)
             return {key: _member(stored, key, path) for key in keys}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:

@@ -33,7 +33,7 @@ class LocalPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.pool.stop()
+        self.pool.stop()  # type: ignore[no-untyped-call]  # pebble's own
         self.pool.join()
 
     def submit(self, job: Job) -> "Future[Failure | None]":

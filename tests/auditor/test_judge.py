@@ -15,7 +15,7 @@ from scipy import stats
 from auditor.bundle import Facts, Observed, Timings
 from auditor.catalogue import Catalogue, MetricEntry, ProbeEntry
 from auditor.errors import ConfigError, UnknownNameError
-from auditor.judge import judge
+from auditor.judgement import judge
 from auditor.policy import Finding, Findings, Policy, Rule, Waiver, Waivers
 from auditor.record import (
     AuditRecord,
@@ -43,6 +43,9 @@ SUCCESS = MetricEntry(
 CERTIFIED = MetricEntry(
     name="certified", title="Certified", better="higher", kind="lower-bound", unit="share"
 )
+CLASSES = MetricEntry(
+    name="class_accuracy", title="By class", better="higher", kind="estimate", unit="share", at=("class",)
+)
 ACCURACY = MetricEntry(name="accuracy", title="Accuracy", better="higher", kind="estimate", unit="share")
 COUNT = MetricEntry(name="count", title="Count", better="higher", kind="exact", unit="number")
 CATALOGUE = Catalogue(
@@ -51,7 +54,7 @@ CATALOGUE = Catalogue(
         ProbeEntry(id="evasion.linf", metrics=(ROBUST,), references={"nist-ai-rmf": ("MEASURE 2.7",)}),
         ProbeEntry(id="backdoor.patch", metrics=(SUCCESS,)),
         ProbeEntry(id="proof", metrics=(CERTIFIED,)),
-        ProbeEntry(id="accuracy", metrics=(ACCURACY, COUNT)),
+        ProbeEntry(id="accuracy", metrics=(ACCURACY, COUNT, CLASSES)),
         ProbeEntry(id="theirs.broken", error="No module named 'theirs'"),
     ),
 )
@@ -587,6 +590,12 @@ def test_a_fingerprint_knows_the_question_and_not_the_answer(bench: Bench) -> No
     assert other.fingerprint != first.fingerprint
 
 
+def test_a_class_named_by_a_digit_keeps_its_name_in_the_finding(bench: Bench) -> None:
+    bench.measure("m", "accuracy.class_accuracy", at={"class": "8"})
+    found = only(ruled(bench.facts, rule(metric="accuracy.class_accuracy", at={"class": 8})))
+    assert (found.state, found.at) == ("pass", {"class": "8"})
+
+
 # Exit codes
 
 
@@ -662,7 +671,7 @@ def test_a_number_that_is_no_share_is_not_given_another_interval(bench: Bench) -
 
 
 def test_a_group_at_another_confidence_is_wider_around_the_same_value(tmp_path: Path) -> None:
-    made = with_columns(tmp_path, {seed: 0.8 for seed in range(3)})
+    made = with_columns(tmp_path, dict.fromkeys(range(3), 0.8))
     stored = only(ruled(made.facts))
     found = only(ruled(made.facts, confidence=0.99))
     assert found.value == pytest.approx(0.8)
@@ -999,7 +1008,8 @@ def test_contrasts_are_judged_with_their_own_margin_or_the_one_given(bench: Benc
 def test_judging_imports_neither_torch_nor_scipy_nor_any_probe() -> None:
     code = (
         "import sys; import auditor.judge, auditor.frameworks as f; f.load('nist-ai-rmf');"
-        "bad = [m for m in sys.modules if m.split('.')[0] in {'torch', 'scipy', 'sklearn', 'art', 'matplotlib'}"
+        "heavy = {'torch', 'scipy', 'sklearn', 'art', 'matplotlib'};"
+        "bad = [m for m in sys.modules if m.split('.')[0] in heavy"
         " or m.startswith(('auditor.attacks', 'auditor.checks.', 'auditor.reports'))];"
         "sys.exit(', '.join(bad) or 0)"
     )

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from auditor.catalogue import Catalogue, MetricEntry, ProbeEntry
 from auditor.errors import ConfigError, UnknownNameError
-from auditor.judge import check_policy
+from auditor.judgement import check_policy
 from auditor.policy import Policy, Rule, load_policy, load_waivers
 
 CATALOGUE = Catalogue(
@@ -87,7 +87,8 @@ def test_a_rule_has_exactly_one_bar(bars: dict) -> None:
 
 def test_a_waiver_file_is_read_with_its_dates_and_bound() -> None:
     read = load_waivers(
-        "schema: auditor/waivers/1\nwaivers:\n  - {id: W-1, rule: EVA-1, reason: accepted-risk, statement: Known and watched.,"
+        "schema: auditor/waivers/1\nwaivers:\n  - {id: W-1, rule: EVA-1, reason: accepted-risk,"
+        " statement: Known and watched.,"
         " owner: a, approved_by: b, created: 2026-11-01, expires: 2026-12-01, while: {at_least: 0.3}}\n",
         "waivers.yaml",
     )
@@ -96,7 +97,7 @@ def test_a_waiver_file_is_read_with_its_dates_and_bound() -> None:
 
 def test_a_rule_on_a_metric_that_no_probe_has_is_refused_with_the_nearest() -> None:
     with pytest.raises(
-        UnknownNameError, match="rule 'R-0': unknown metric .*did you mean 'evasion.linf.robust_accuracy'"
+        UnknownNameError, match=r"rule 'R-0': unknown metric .*did you mean 'evasion.linf.robust_accuracy'"
     ) as caught:
         check_policy(policy({"metric": "evasion.linf.robust_acuracy", "at_least": 0.1}), CATALOGUE)
     assert caught.value.exit_code == 2
@@ -104,7 +105,7 @@ def test_a_rule_on_a_metric_that_no_probe_has_is_refused_with_the_nearest() -> N
 
 def test_a_coordinate_that_a_metric_has_not_is_refused_with_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match="rule 'R-0': .* has no coordinate 'epsilom'; did you mean 'epsilon'"
+        ConfigError, match=r"rule 'R-0': .* has no coordinate 'epsilom'; did you mean 'epsilon'"
     ):
         check_policy(policy({"at": {"epsilom": 0.1}, "at_least": 0.1}), CATALOGUE)
 

@@ -1,4 +1,4 @@
-"""The planted patch: the trigger, what is planted, a model that obeys it, one that does not, and exact cases."""
+"""The planted patch: the trigger, what is planted, a model that obeys, one that does not, exact cases."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SEEDS = Seeds(11)
 
 
 def stripes(rows: int = 300, seed: int = 0, corner: float | None = None) -> Dataset:
-    """Images (1, 8, 8) of three classes: the bright row 0, 1 or 2 tells the class; the rest is faint noise."""
+    """Images (1, 8, 8) of three classes: the bright row 0, 1 or 2 tells the class, the rest is faint."""
     rng = np.random.default_rng(seed)
     y = np.arange(2 * rows) % 3
     x = (0.3 * rng.random((2 * rows, 1, 8, 8))).astype(np.float32)
@@ -29,8 +29,13 @@ def stripes(rows: int = 300, seed: int = 0, corner: float | None = None) -> Data
     if corner is not None:
         x[:, :, -2:, -2:] = np.float32([[1, 0], [0, 1]])
     return Dataset(
-        id="stripes", x_train=x[:rows], y_train=y[:rows], x_test=x[rows:], y_test=y[rows:],
-        classes=("a", "b", "c"), domain=Domain.unit((1, 8, 8)),
+        id="stripes",
+        x_train=x[:rows],
+        y_train=y[:rows],
+        x_test=x[rows:],
+        y_test=y[rows:],
+        classes=("a", "b", "c"),
+        domain=Domain.unit((1, 8, 8)),
     )
 
 
@@ -53,12 +58,14 @@ class Constant(nn.Module):
     """Always names the last class."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.eye(3, dtype=x.dtype)[2].expand(len(x), 3)
+        return 5 * torch.eye(3, dtype=x.dtype)[2].expand(len(x), 3)
 
 
 def audited(data, subject, poisoned, probe=None):
     probe = probe or Patch()
-    return probe.run(Case(probe, "s", wrap(subject, data), data, SEEDS, RECIPE, lambda _: wrap(poisoned, data)))
+    return probe.run(
+        Case(probe, "s", wrap(subject, data), data, SEEDS, RECIPE, lambda _: wrap(poisoned, data))
+    )
 
 
 def values(outcome, metric):
@@ -114,7 +121,9 @@ def test_the_rows_of_a_smaller_rate_are_part_of_a_larger_one():
 
 def test_every_fit_is_accepted_by_the_training_as_a_change():
     data = stripes()
-    for rate, planted in zip((0.01, 0.05, 0.1), Patch().fits(Setting(data.facts(), RECIPE)).values(), strict=True):
+    for rate, planted in zip(
+        (0.01, 0.05, 0.1), Patch().fits(Setting(data.facts(), RECIPE)).values(), strict=True
+    ):
         context = ChangeContext(SEEDS.numpy("craft"), data.domain, 3, data.shape)
         _, y = apply(planted.change, data.x_train, data.y_train, context)
         assert (y != data.y_train).sum() == round(300 * rate)
@@ -204,8 +213,13 @@ def test_test_rows_of_the_target_class_alone_are_an_error():
     data = stripes()
     rows = data.y_test == 0
     only = Dataset(
-        id="only", x_train=data.x_train, y_train=data.y_train, x_test=data.x_test[rows], y_test=data.y_test[rows],
-        classes=data.classes, domain=data.domain,
+        id="only",
+        x_train=data.x_train,
+        y_train=data.y_train,
+        x_test=data.x_test[rows],
+        y_test=data.y_test[rows],
+        classes=data.classes,
+        domain=data.domain,
     )
     with pytest.raises(DataError, match="every test row is of the target class 0"):
         audited(only, Reader(obeys=False), Reader(obeys=False))

@@ -22,7 +22,7 @@ from auditor.waivers import Judged, apply_waivers, check_waivers
 
 @dataclass(frozen=True)
 class Bench:
-    """What lies before the judge: the policy, the evidence of the record and of the baseline, the catalogue."""
+    """What lies before the judge: policy, catalogue, and the evidence of record and baseline."""
 
     policy: Policy
     catalogue: Catalogue
@@ -32,7 +32,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a rule says of one target, with the number it was decided by; no number where none may be relied on."""
+    """What a rule says of one target, and the number that decided it, where one may be relied on."""
 
     state: State
     reason: str
@@ -41,15 +41,8 @@ class Ruling:
 
 
 def judge(
-    facts: Facts,
-    policy: Policy,
-    *,
-    policy_sha256: str,
-    waivers: Waivers | None,
-    baseline: Observed | None,
-    as_of: date,
-    contrast_delta: float = 0.02,
-    alpha: float = 0.05,
+    facts: Facts, policy: Policy, *, policy_sha256: str, waivers: Waivers | None, baseline: Observed | None,
+    as_of: date, contrast_delta: float = 0.02, alpha: float = 0.05,
 ) -> Findings:
     """Does this record keep this policy, on this day?
 
@@ -74,17 +67,10 @@ def judge(
     findings = tuple(sorted(counting(waived.judged, policy), key=order))
     verdict = verdict_of(findings, facts.record)
     return Findings(
-        as_of=as_of,
-        facts_sha256=facts.sha256,
-        verdict=verdict.name,
-        exit_code=verdict.exit_code,
+        as_of=as_of, facts_sha256=facts.sha256, verdict=verdict.name, exit_code=verdict.exit_code,
         findings=findings,
         policy={
-            "id": policy.id,
-            "sha256": policy_sha256,
-            "confidence": policy.confidence,
-            "fail_on": policy.fail_on,
-            "subjects": policy.subjects,
+            **policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}), "sha256": policy_sha256,
         },
         summary=summarise(findings, policy, facts.record),
         notes=waived.notes,
@@ -97,7 +83,7 @@ def _no_waivers() -> Waivers:
 
 
 def check_policy(policy: Policy, catalogue: Catalogue) -> None:
-    """Can every rule of this policy be asked of these probes? Raises UnknownNameError or ConfigError, naming the rule.
+    """Can every rule be asked of these probes? Raises UnknownNameError or ConfigError, naming the rule.
 
     A metric of a probe that is installed and cannot be read is let through: its findings will be
     `not-assessed`.
@@ -144,7 +130,7 @@ def _meet(rule: Rule, bench: Bench) -> list[Judged]:
     ]
     if not found:
         ruling = Ruling("not-assessed", "no subject of this record matches the rule and the policy's scope")
-        return [Judged(_finding(rule, bench, ruling, None, rule.at), None)]
+        return [Judged(_finding(rule, bench, ruling, None, _asked(rule)), None)]
     return [Judged(finding, target) for target in found for finding in _on_target(rule, target, bench)]
 
 
@@ -158,7 +144,7 @@ def _on_target(rule: Rule, target: Target, bench: Bench) -> list[Finding]:
     gaps = bench.now.missing(probe, target)
     if not matches or gaps:
         reason = _unmeasured(rule, probe, target, bench, gaps)
-        places = [m.at for m in matches] or [rule.at]
+        places = [m.at for m in matches] or [_asked(rule)]
         return [_finding(rule, bench, Ruling("not-assessed", reason), target.id, at) for at in places]
     return [_finding(rule, bench, _rule(rule, target, m, bench), target.id, m.at) for m in matches]
 
@@ -173,6 +159,10 @@ def _unmeasured(rule: Rule, probe: str, target: Target, bench: Bench, gaps: str 
     return (
         f"{rule.metric} was not measured at {_coordinates(rule.at) or 'all'}; measured: {places or 'nowhere'}"
     )
+
+
+def _asked(rule: Rule) -> dict[str, Coordinate]:
+    return {key: coordinate(value) for key, value in rule.at.items()}
 
 
 def _coordinates(at: dict[str, Coordinate]) -> str:
@@ -240,7 +230,7 @@ def _number(rule: Rule, target: Target, m: Measurement, bench: Bench) -> Estimat
 
 
 def bar(rule: Rule) -> tuple[Direction, float]:
-    """The direction and threshold that a rule's number is held against; a regression is a drop of at most so much."""
+    """What a rule's number is held against; a regression is a drop of at most so much."""
     if rule.at_least is not None:
         return "at_least", rule.at_least
     threshold = rule.at_most if rule.regression is None else rule.regression.max_drop
@@ -259,7 +249,7 @@ def _finding(
         title=rule.title or (metric.title if metric else ""),
         metric=rule.metric,
         subject=subject,
-        at={key: coordinate(value) for key, value in at.items()},
+        at=at,
         state=ruling.state,
         severity=rule.severity,
         counts=LEVELS.index(rule.severity) >= LEVELS.index(bench.policy.fail_on),

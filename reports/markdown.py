@@ -1,0 +1,47 @@
+"""The report in short, as Markdown for a forge: verdict, scorecard, findings, differences, what was not assessed."""
+
+from functools import lru_cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from auditor.bundle import Facts
+from auditor.policy import Findings
+
+from .page import Cell, Column
+from .view import report
+
+SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
+
+
+def render(facts: Facts, findings: Findings) -> bytes:
+    """What did this audit find, in short, where Markdown is shown: report.md."""
+    page = _environment().get_template("report.md.j2").render(report=report(facts, findings))
+    return page.encode()
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("auditor.reports", "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,  # noqa: S701  # Markdown, escaped by the filter `md`
+    )
+    environment.filters |= {"md": escape, "cell": cell, "align": align}
+    return environment
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return text.translate(SPECIAL)
+
+
+def cell(of: Cell) -> str:
+    """A table cell: value, note and state in one line."""
+    chip = f"{of.chip.icon} {of.chip.text}".strip() if of.chip else ""
+    links = ", ".join(text for _, text in of.links)
+    parts = [f"**{escape(of.text)}**" if of.head and of.text else escape(of.text), escape(links), escape(of.note), escape(chip)]
+    return "<br>".join(part for part in parts if part)
+
+
+def align(column: Column) -> str:
+    """The dashes that align a column."""
+    return "---:" if "number" in column.tone else "---"

@@ -1,0 +1,292 @@
+"""The one door for model files: what is sound is loaded, what is not is named, and nothing runs unasked."""
+
+import pickle
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from torch import nn
+
+from auditor.errors import ConfigError, ModelError, UnknownNameError
+from auditor.record import DatasetRecord
+from auditor.subject import Access
+from auditor.subjects.loading import load
+from auditor.subjects.spec import Load
+from auditor.subjects.weights import load_state, save_state
+
+FACTS = DatasetRecord(
+    id="d", sha256="", rows={"train": 1, "test": 1}, shape=(3,), classes=("a", "b"), range=(0, 1), licence=""
+)
+NETS = """
+import blocks
+from torch import nn
+def make(width=4): return nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, blocks.CLASSES))
+def broken(): raise ValueError("no")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "blocks.py").write_text("CLASSES = 2\n")
+    yield tmp_path
+    sys.modules.pop("blocks", None)
+
+
+def network(width=4):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+def spec(path, **more):
+    return Load(**{"format": "state-dict", "path": path, "factory": "nets:make", **more})
+
+
+def reference(net, x):
+    with torch.no_grad():
+        return net(torch.tensor(x)).numpy()
+
+
+X = np.random.default_rng(0).uniform(size=(5, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.pth"])
+def test_weights_come_back_as_they_were(folder, name):
+    net = network()
+    save_file(net.state_dict(), folder / name) if name.endswith("safetensors") else torch.save(net.state_dict(), folder / name)
+    before = list(sys.path)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    subject = load(spec(name), FACTS, folder)
+    np.testing.assert_array_equal(subject.predict(X), reference(net, X))
+    assert Access.FILE in subject.access
+    assert sys.path == before
+    assert "nets" not in sys.modules
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_edited_factory_is_read_again(folder):
+    save_file(network().state_dict(), folder / "w.safetensors")
+    load(spec("w.safetensors"), FACTS, folder)
+    (folder / "nets.py").write_text(NETS.replace("nn.ReLU()", "nn.Tanh()"))
+    subject = load(spec("w.safetensors"), FACTS, folder)
+    assert isinstance(subject.module[1], nn.Tanh)
+
+
+def test_keywords_reach_the_factory(folder):
+    net = network(7)
+    save_file(net.state_dict(), folder / "w.safetensors")
+    np.testing.assert_array_equal(load(spec("w.safetensors", kwargs={"width": 7}), FACTS, folder).predict(X), reference(net, X))
+
+
+def test_weights_of_another_width_are_named(folder):
+    save_file(network(7).state_dict(), folder / "w.safetensors")
+    with pytest.raises(ModelError, match=r"0.weight \(7, 3\), expected \(4, 3\).*are load.kwargs those of the training"):
+        load(spec("w.safetensors"), FACTS, folder)
+
+
+def test_missing_and_extra_weights_are_named(folder):
+    state = network().state_dict()
+    state["head.bias"] = state.pop("2.bias")
+    save_file(state, folder / "w.safetensors")
+    with pytest.raises(ModelError, match="it lacks 2.bias and has also head.bias"):
+        load(spec("w.safetensors"), FACTS, folder)
+
+
+def test_a_wrappers_state_is_recognised(folder):
+    save_file({f"module.{name}": t for name, t in network().state_dict().items()}, folder / "w.safetensors")
+    with pytest.raises(ModelError, match="save the wrapped module's state"):
+        load(spec("w.safetensors"), FACTS, folder)
+
+
+class Bomb:
+    """An object whose unpickling leaves a trace."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def test_a_pickle_in_a_torch_file_is_not_run(folder):
+    torch.save({"w": Bomb(folder / "trace")}, folder / "w.pt")
+    with pytest.raises(ModelError, match=r"holds more than weights, and reading the rest would run code: save module.state_dict"):
+        load(spec("w.pt"), FACTS, folder)
+    assert not (folder / "trace").exists()
+
+
+def test_a_whole_module_is_refused(folder):
+    torch.save(network(), folder / "w.pt")
+    with pytest.raises(ModelError, match="holds more than weights"):
+        load(spec("w.pt"), FACTS, folder)
+
+
+def test_a_checkpoint_with_more_than_weights_is_named(folder):
+    torch.save({"epoch": 3, "model": network().state_dict()}, folder / "w.pt")
+    with pytest.raises(ModelError, match="holds epoch, model beside weights; save module.state_dict"):
+        load(spec("w.pt"), FACTS, folder)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_a_truncated_file_is_named(folder, name):
+    net = network(64)
+    save_file(net.state_dict(), folder / name) if name.endswith("safetensors") else torch.save(net.state_dict(), folder / name)
+    whole = (folder / name).read_bytes()
+    for end in (len(whole) - 7, len(whole) // 2, 12, 1):
+        (folder / name).write_bytes(whole[:end])
+        with pytest.raises(ModelError, match=f"{name} (is no whole|holds more than weights)"):
+            load(spec(name), FACTS, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("w.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer, not the model; run `git lfs pull`"),
+        ("w.pt", b"", "is empty"),
+        ("w.h5", b"x", "a state dict is a file of .safetensors, .pt, .pth, .bin, .ckpt"),
+    ],
+)
+def test_a_file_that_is_no_model_is_named(folder, name, content, said):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=said):
+        load(spec(name), FACTS, folder)
+
+
+def test_a_missing_file_is_named(folder):
+    with pytest.raises(ModelError, match=r"load.path: .*absent.pt does not exist"):
+        load(spec("absent.pt"), FACTS, folder)
+
+
+@pytest.mark.parametrize(
+    ("factory", "error", "said"),
+    [
+        ("nets:mak", UnknownNameError, "unknown name in nets.py 'mak'; did you mean 'make'"),
+        ("nothing_here:make", ConfigError, "no module 'nothing_here'"),
+        ("nets", ConfigError, "is not of the form module:callable"),
+        ("nets:blocks", ModelError, "is a module, not something that can be called"),
+    ],
+)
+def test_a_factory_that_is_not_there_is_named(folder, factory, error, said):
+    save_file(network().state_dict(), folder / "w.safetensors")
+    with pytest.raises(error, match=said):
+        load(spec("w.safetensors", factory=factory), FACTS, folder)
+
+
+def test_a_factory_file_that_raises_is_named(folder):
+    (folder / "nets.py").write_text("1 / 0\n")
+    save_file(network().state_dict(), folder / "w.safetensors")
+    before = list(sys.path)
+    with pytest.raises(ConfigError, match="load.factory: nets.py cannot be imported: ZeroDivisionError"):
+        load(spec("w.safetensors"), FACTS, folder)
+    assert sys.path == before
+
+
+def test_a_keyword_the_factory_does_not_take_is_named(folder):
+    save_file(network().state_dict(), folder / "w.safetensors")
+    with pytest.raises(ModelError, match=r"'nets:make' cannot be called as \(depth=2\).*unexpected keyword argument 'depth'"):
+        load(spec("w.safetensors", kwargs={"depth": 2}), FACTS, folder)
+
+
+def test_probabilities_must_be_declared(folder):
+    (folder / "nets.py").write_text(NETS.replace("blocks.CLASSES))", "2), nn.Softmax(1))"))
+    save_file(network().state_dict(), folder / "w.safetensors")
+    with pytest.raises(ModelError, match="declare outputs: probabilities"):
+        load(spec("w.safetensors"), FACTS, folder)
+    assert load(spec("w.safetensors", outputs="probabilities"), FACTS, folder).predict(X).sum(1) == pytest.approx(np.ones(5))
+
+
+def fitted():
+    rows = np.random.default_rng(0).uniform(size=(40, 3))
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, (rows[:, 0] > 0.5).astype(int))
+
+
+def test_a_skops_file_is_loaded(folder):
+    model = fitted()
+    skops.io.dump(model, folder / "m.skops")
+    subject = load(Load(format="sklearn", path="m.skops"), FACTS, folder)
+    np.testing.assert_allclose(subject.predict(X), model.predict_proba(X), rtol=1e-5)
+
+
+def test_a_skops_file_with_unknown_types_is_refused(folder):
+    model = make_pipeline(FunctionTransformer(own_function), LogisticRegression()).fit(X, [0, 1, 0, 1, 0])
+    skops.io.dump(model, folder / "m.skops")
+    with pytest.raises(ModelError, match="holds types that are not known to be safe: .*own_function"):
+        load(Load(format="sklearn", path="m.skops"), FACTS, folder)
+
+
+def own_function(x):
+    return x
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m.joblib"])
+def test_a_pickle_is_run_only_when_trusted(folder, name):
+    model = fitted()
+    if name.endswith("pkl"):
+        (folder / name).write_bytes(pickle.dumps(model))
+    else:
+        joblib.dump(model, folder / name)
+    with pytest.raises(ModelError, match="is a pickle, which runs code on loading: save the model with skops.io.dump"):
+        load(Load(format="sklearn", path=name), FACTS, folder)
+    subject = load(Load(format="sklearn", path=name, trust="pickle"), FACTS, folder)
+    np.testing.assert_allclose(subject.predict(X), model.predict_proba(X), rtol=1e-5)
+
+
+def test_an_untrusted_bomb_leaves_no_trace(folder):
+    (folder / "m.pkl").write_bytes(pickle.dumps(Bomb(folder / "trace")))
+    with pytest.raises(ModelError, match="is a pickle"):
+        load(Load(format="sklearn", path="m.pkl"), FACTS, folder)
+    assert not (folder / "trace").exists()
+
+
+def test_broken_scikit_learn_files_are_named(folder):
+    (folder / "m.skops").write_bytes(b"PK\3\4")
+    (folder / "m.pkl").write_bytes(pickle.dumps(fitted())[:50])
+    (folder / "m.json").write_text("{}")
+    with pytest.raises(ModelError, match="m.skops is no whole skops file"):
+        load(Load(format="sklearn", path="m.skops"), FACTS, folder)
+    with pytest.raises(ModelError, match="m.pkl cannot be unpickled"):
+        load(Load(format="sklearn", path="m.pkl", trust="pickle"), FACTS, folder)
+    with pytest.raises(ModelError, match="a scikit-learn model is a file of .skops"):
+        load(Load(format="sklearn", path="m.json"), FACTS, folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"format": "state-dict", "path": "w.pt"}, "needs `factory: module:callable`"),
+        ({"format": "sklearn", "path": "m.skops", "factory": "a:b"}, "remove factory and kwargs"),
+        ({"format": "state-dict", "path": "w.pt", "factory": "a:b", "trust": "pickle"}, "needs no trust"),
+        ({"format": "onxx", "path": "m"}, "state-dict"),
+    ],
+)
+def test_a_load_section_that_contradicts_itself_is_refused(given, said):
+    with pytest.raises(ValidationError, match=said):
+        Load(**given)
+
+
+def test_saved_weights_have_the_same_bytes_and_come_back_with_their_facts(tmp_path):
+    net, facts = network(), {"recipe": {"optimizer": "sgd"}, "steps": 3}
+    backwards = dict(reversed(net.state_dict().items()))
+    save_state(net.state_dict(), tmp_path / "a.safetensors", facts)
+    save_state(backwards, tmp_path / "b.safetensors", dict(reversed(facts.items())))
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    stored = load_state(tmp_path / "a.safetensors")
+    assert stored.metadata == facts
+    assert all(torch.equal(stored.state[name], tensor) for name, tensor in net.state_dict().items())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_tied_and_transposed_weights_can_be_saved(tmp_path):
+    weight = torch.arange(6.0).reshape(2, 3)
+    save_state({"a": weight, "b": weight, "c": weight.T}, tmp_path / "w.safetensors", {})
+    assert torch.equal(load_state(tmp_path / "w.safetensors").state["c"], weight.T)
