@@ -3,6 +3,7 @@
 import platform
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from auditor.bundle import Arrays, Timings
 from auditor.catalogue import Catalogue
-from auditor.contrast import Member, contrast, finish, group_measurement, shown_equivalent
+from auditor.contrast import Member, NotComparableError, contrast, finish, group_measurement, shown_equivalent
 from auditor.errors import AuditorError
 from auditor.plan import Plan, PlannedResult, PlannedSubject, environment
 from auditor.record import AuditRecord, Contrast, Measurement, Record, Result, SubjectRecord, Training
@@ -143,8 +144,9 @@ class Assembly:
         for measured in self._by_key.values():
             for group in self._groups:
                 if members := self._members(group, measured):
-                    estimate = group_measurement(measured[members[0].subject], members, self.plan.config.confidence)
-                    found.append(self._within(estimate))
+                    with suppress(NotComparableError):  # no number for the group, so that nothing can pass by it
+                        estimate = group_measurement(measured[members[0].subject], members, self.plan.config.confidence)
+                        found.append(self._within(estimate))
         return found
 
     def _within(self, m: Measurement) -> Measurement:
@@ -176,7 +178,12 @@ class Assembly:
         measured = self._by_key.get(("accuracy", "accuracy", ()), {})
         ours, theirs = self._members(a, measured), self._members(b, measured)
         settings = self.plan.config.contrasts
-        return shown_equivalent(ours, theirs, delta=settings.delta, alpha=settings.alpha) if ours and theirs else None
+        if not (ours and theirs):
+            return None
+        try:
+            return shown_equivalent(ours, theirs, delta=settings.delta, alpha=settings.alpha)
+        except NotComparableError:
+            return None
 
     def _contrasts_of(self, qualified: str, a: str, b: str) -> list[Contrast]:
         settings = self.plan.config.contrasts
@@ -187,10 +194,11 @@ class Assembly:
             ours, theirs = self._members(a, measured), self._members(b, measured)
             if ours and theirs:
                 template = measured[ours[0].subject]
-                found.append(contrast(
-                    qualified, template.at, ours, theirs, alpha=settings.alpha, delta=settings.delta, better=template.better,
-                    confidence=self.plan.config.confidence,
-                ))
+                with suppress(NotComparableError):  # groups asked different rows have no paired difference
+                    found.append(contrast(
+                        qualified, template.at, ours, theirs, alpha=settings.alpha, delta=settings.delta,
+                        better=template.better, confidence=self.plan.config.confidence,
+                    ))
         return found
 
     def timings(self, provenance: Mapping[str, Any]) -> Timings:

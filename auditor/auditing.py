@@ -22,7 +22,7 @@ from auditor.judgement import check_policy
 from auditor.plan import Plan, PlannedSubject, Unit, environment, make_plan
 from auditor.policy import Findings, Policy, Waivers, load_policy, load_waivers
 from auditor.record import DatasetRecord, canonical_json, digest
-from auditor.stages import judged, render_bundle, seal_findings
+from auditor.stages import check_formats, judged, render_bundle, seal_findings
 from auditor.store import Store
 from auditor.units import Failure
 
@@ -117,6 +117,7 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     `data` names a data set that is in the store already, for one that was handed in.
     """
     plan = planned(loaded, options, data)
+    check_formats(options.formats)
     bundle = options.out or Path("audits") / loaded.config.name
     claim(bundle, plan.sha256)
     store = Store(options.store)
@@ -163,7 +164,7 @@ def write_facts(bundle: Path, plan: Plan, loaded: Loaded, assembly: Assembly, pr
         writer.write("inputs/waivers.yaml", loaded.input_text(loaded.config.waivers, "waivers").encode())
     if loaded.config.baseline:
         _copy_baseline(writer, loaded)
-    writer.seal()
+    writer.seal(may_differ=frozenset({"timings.json"}))
 
 
 def _copy_baseline(writer: LayerWriter, loaded: Loaded) -> None:
@@ -185,11 +186,12 @@ class Trained:
 def train(loaded: Loaded, options: Options, watch: Watch = UNWATCHED) -> Trained:
     """Only the trainings of an audit; the weights go to OUT/artifacts as safetensors with their recipe in the metadata."""
     plan = planned(loaded, options).trainings()
+    bundle = options.out or Path("audits") / loaded.config.name
+    claim(bundle, plan.sha256)
     store = Store(options.store)
     engine = Engine(plan, store, loaded.directory, fresh=options.fresh, on_unit=watch(plan, store))
     engine.run(executor(plan, options))
-    folder = (options.out or Path("audits") / loaded.config.name) / "artifacts"
-    lines = [keep_weights(folder, store, s, engine.failures.get(s.unit)) for s in plan.subjects]
+    lines = [keep_weights(bundle / "artifacts", store, s, engine.failures.get(s.unit)) for s in plan.subjects]
     return Trained(tuple(lines), 3 if engine.failures else 0)
 
 

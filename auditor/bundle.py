@@ -53,6 +53,7 @@ class Manifest(Frozen):
     schema_: Literal["auditor/manifest/1"] = Field("auditor/manifest/1", alias="schema")
     layer: Layer
     below: str | None = None
+    made_by: str | None = None
     files: dict[str, str]
 
 
@@ -186,17 +187,38 @@ class LayerWriter:
         else:
             shutil.copyfile(source, path)
 
-    def seal(self) -> str:
-        """Write the manifest, replace the layer, and return the manifest's digest."""
+    def seal(self, *, made_by: str | None = None, may_differ: frozenset[str] = frozenset()) -> str:
+        """Write the manifest, replace the layer, and return the manifest's digest.
+
+        A layer that is there already and differs in nothing but the files that may differ is kept as it is, so that
+        what was made from it stays valid.
+        """
         below = BELOW.get(self.layer)
         manifest = Manifest(
             layer=self.layer, files={name: file_sha256(self.root / name) for name in sorted(_files(self.root))},
-            below=file_sha256(self.bundle / below / "manifest.json") if below else None,
+            below=file_sha256(self.bundle / below / "manifest.json") if below else None, made_by=made_by,
         )
+        held = sealed(self.bundle, self.layer)
+        if held is not None and _without(held, may_differ) == _without(manifest, may_differ):
+            shutil.rmtree(self.root)
+            return file_sha256(self.bundle / self.layer / "manifest.json")
         self.write("manifest.json", canonical_json(manifest))
         self.root.chmod(0o755)
         _replace(self.root, self.bundle / self.layer)
         return file_sha256(self.bundle / self.layer / "manifest.json")
+
+
+def sealed(bundle: Path, layer: Layer) -> Manifest | None:
+    """The manifest of a layer whose every file is as it was sealed; None where there is no such layer."""
+    try:
+        check_layer(bundle, layer)
+        return read_model(bundle / layer / "manifest.json", Manifest)
+    except IntegrityError:
+        return None
+
+
+def _without(manifest: Manifest, names: frozenset[str]) -> Manifest:
+    return manifest.model_copy(update={"files": {n: d for n, d in manifest.files.items() if n not in names}})
 
 
 def _replace(new: Path, place: Path) -> None:
@@ -210,8 +232,9 @@ def _replace(new: Path, place: Path) -> None:
 
 
 def claim(bundle: Path, plan_sha256: str) -> None:
-    """Make sure that this folder may hold this audit: it is new, empty, or holds the same plan. Raises ConfigError, changing nothing."""
+    """Make this audit's folder, or make sure that it is empty or holds the same plan. Raises ConfigError, changing nothing."""
     if not bundle.exists():
+        _make(bundle)
         return
     if not bundle.is_dir():
         raise ConfigError(f"{bundle} is a file; name a folder for the bundle with --out")
@@ -225,3 +248,10 @@ def claim(bundle: Path, plan_sha256: str) -> None:
             )
     elif any(p.name not in {"events.jsonl", "artifacts"} and not p.name.startswith((".facts-", ".old-")) for p in bundle.iterdir()):
         raise ConfigError(f"{bundle} is not empty and holds no audit; choose another folder with --out")
+
+
+def _make(bundle: Path) -> None:
+    try:
+        bundle.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(f"{bundle} cannot be written: {error.strerror}; choose another folder with --out") from None

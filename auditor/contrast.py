@@ -137,6 +137,8 @@ def verdict(contrast: Contrast, delta: float, alpha: float) -> Said:
     if (why := _unfit(contrast)) is not None:
         return Said("inconclusive", why)
     interval = f"{contrast.difference:+.4g} [{contrast.low:+.4g}, {contrast.high:+.4g}]"
+    if -delta < contrast.low and contrast.high < delta:
+        return Said("equivalent", f"the difference is {interval}, within ±{delta:g} as a whole")
     significant = contrast.adjusted_p is not None and contrast.adjusted_p < alpha
     if significant and (contrast.low > 0.0 or contrast.high < 0.0):
         if contrast.better == "neither":
@@ -148,8 +150,6 @@ def verdict(contrast: Contrast, delta: float, alpha: float) -> Said:
         return Said(
             word, f"the difference is {interval}, adjusted p {contrast.adjusted_p:.2g} below {alpha:g}"
         )
-    if -delta < contrast.low and contrast.high < delta:
-        return Said("equivalent", f"the difference is {interval}, within ±{delta:g} as a whole")
     least = contrast.minimum_detectable
     power = (
         ""

@@ -125,8 +125,17 @@ def validated(document: Document, model: type[Model]) -> Model:
     try:
         return model.model_validate(document.values)
     except ValidationError as error:
-        problems = sorted(error.errors(), key=lambda e: e["type"] == "missing")
+        problems = sorted(_causes(error.errors()), key=lambda e: e["type"] == "missing")
         raise ConfigError("\n".join(_message(p, document, model) for p in problems[:5])) from None
+
+
+def _causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are too short only because an item of theirs is wrong."""
+    return [p for p in problems if p["type"] != "too_short" or not any(_inside(q["loc"], p["loc"]) for q in problems)]
+
+
+def _inside(loc: Loc, outer: Loc) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
 def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) -> str:

@@ -169,13 +169,16 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
 
 
 def _subjects(planner: Planner, entry: SubjectConfig, loaded: Loaded) -> list[PlannedSubject]:
-    where = loaded.document.place(("subjects", loaded.config.subjects.index(entry)))
+    place = ("subjects", loaded.config.subjects.index(entry))
+    where = loaded.document.place(place)
     if entry.train is None:
         return [_loaded_subject(planner, entry, where)]
     made = []
-    for arm in entry.train.arms:
-        name = _arm_name(arm, where)
-        recipe = _recipe(entry.train, arm, where)
+    check_architecture(entry.train.architecture, loaded.document.place((*place, "train", "architecture")))
+    for number, arm in enumerate(entry.train.arms):
+        at = loaded.document.place((*place, "train", "optimizers", number))
+        name = _arm_name(arm, at)
+        recipe = _recipe(entry.train, arm, at)
         for seed in range(entry.train.seeds):
             subject = f"{entry.id}/{name}/{seed}"
             seeded = recipe.model_copy(update={"seed": seed})
@@ -193,7 +196,6 @@ def _arm_name(arm: OptimizerConfig, where: str) -> str:
 def _recipe(train: TrainConfig, arm: OptimizerConfig, where: str) -> Recipe:
     spec = resolve(arm.name, where=where)
     check_settings(spec, arm.settings, where=where)
-    check_architecture(train.architecture, where)
     rate: float | Tuned = arm.learning_rate or spec.default
     if arm.learning_rate is None and train.tune != "off":
         tune = train.tune if isinstance(train.tune, TuneConfig) else TuneConfig()

@@ -1,13 +1,15 @@
 """Later stages, from a bundle alone: judge, render, verify. They need neither torch nor any probe."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from auditor import plugins
-from auditor.bundle import Facts, LayerWriter, Observed, check_layer, read_facts, read_findings
+from auditor.bundle import Facts, LayerWriter, Observed, check_layer, read_facts, read_findings, sealed
 from auditor.config import text_digest
-from auditor.errors import ConfigError, IntegrityError
+from auditor.errors import ConfigError, IntegrityError, UnknownNameError
 from auditor.judgement import judge
 from auditor.policy import Findings, load_policy, load_waivers
 from auditor.record import canonical_json
@@ -41,15 +43,38 @@ def seal_findings(bundle: Path, findings: Findings, *, policy_text: str | None =
     writer.seal()
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise UnknownNameError, with the nearest name, for a report format that nobody installed."""
+    for name in formats:
+        if name not in plugins.names("auditor.reports"):
+            raise UnknownNameError("report", name, plugins.names("auditor.reports"), where="--format")
+
+
 def render_bundle(bundle: Path, formats: Sequence[str]) -> list[Path]:
     """Render a bundle's facts and judgement, and seal the looks."""
     facts, findings = read_facts(bundle), read_findings(bundle)
+    paths = [bundle / "looks" / f"report.{name}" for name in formats]
     renderers = {name: plugins.load("auditor.reports", name, where="--format") for name in formats}
+    made_by = _renderers_digest(formats)
+    held = sealed(bundle, "looks")
+    if held is not None and held.made_by == made_by and set(held.files) == {p.name for p in paths}:
+        return paths
     writer = LayerWriter(bundle, "looks")
     for name, render in renderers.items():
         writer.write(f"report.{name}", render(facts, findings))
-    writer.seal()
-    return [bundle / "looks" / f"report.{name}" for name in formats]
+    writer.seal(made_by=made_by)
+    return paths
+
+
+def _renderers_digest(formats: Sequence[str]) -> str:
+    """Digest of the source that renders these formats: the same bundle and digest give the same bytes."""
+    sha = hashlib.sha256()
+    for package in sorted({plugins.names("auditor.reports")[name].module.rpartition(".")[0] for name in formats}):
+        spec = find_spec(package)
+        for root in (Path(p) for p in (spec.submodule_search_locations if spec else None) or ()):
+            for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".pyc"):
+                sha.update(path.name.encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
 
 
 def verify(bundle: Path) -> list[str]:

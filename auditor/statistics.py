@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
+FEW_INVERSIONS = 10  # rows in a wrong order, below which their variance says too little
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +87,8 @@ def auc(positive: npt.ArrayLike, negative: npt.ArrayLike, confidence: float = 0.
     through ranks in O(n log n); the interval is symmetric in the log odds, so that it stays in (0, 1). Where
     no contribution varies (value 0 or 1, or scores all equal) the smaller group's rows, each paired with
     another row, are independent trials, all with the same answer, and `unseen_interval` of them is the
-    interval; for 0 and 1 that is Clopper-Pearson. Blind spot: with only one or two inversions the interval is
-    too narrow, since the variance is then estimated from them alone.
+    interval; for 0 and 1 that is Clopper-Pearson. Where fewer than ten rows have any part in a wrong order, their
+    variance says too little, and the interval is at least Wilson's for a share of the smaller group's rows.
 
     Raises:
         ValueError: one of the groups is empty, or a score is not finite.
@@ -217,7 +218,16 @@ def _auc_interval(value: float, above: Floats, below: Floats, confidence: float)
     variance = float(above.var(ddof=1)) / len(above) + float(below.var(ddof=1)) / len(below)
     half = normal_quantile(1.0 - tail_probability(confidence)) * math.sqrt(variance) / (value * (1.0 - value))
     centre = math.log(value / (1.0 - value))
-    return _logistic(centre - half), _logistic(centre + half)
+    low, high = _logistic(centre - half), _logistic(centre + half)
+    if min(_inverted(above, below), _inverted(1.0 - above, 1.0 - below)) >= FEW_INVERSIONS:
+        return low, high
+    floor = score_interval(value, smaller, confidence)  # the variance of so few rows is itself a guess
+    return min(low, floor[0]), max(high, floor[1])
+
+
+def _inverted(above: Floats, below: Floats) -> int:
+    """How many rows have any part in a wrong order: the fewer of the two sides."""
+    return min(int((above < 1.0).sum()), int((below < 1.0).sum()))
 
 
 def _logistic(x: float) -> float:

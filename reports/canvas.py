@@ -34,10 +34,15 @@ SETTINGS: Mapping[Any, Any] = {  # matplotlib's own keys and types
 class Canvas:
     """A figure being drawn, and after that its SVG."""
 
-    def __init__(self, figure: "Figure") -> None:
+    def __init__(self, figure: "Figure", columns: int) -> None:
         self.figure = figure
-        self.axes: Axes = figure.subplots()
+        self.panels: tuple[Axes, ...] = tuple(figure.subplots(1, columns, squeeze=False)[0])
         self.svg = ""
+
+    @property
+    def axes(self) -> "Axes":
+        """The first panel."""
+        return self.panels[0]
 
     def legend(self) -> None:
         """Name the groups above the drawing, where there is more than one."""
@@ -47,7 +52,7 @@ class Canvas:
 
 
 @contextmanager
-def drawing(ident: str, title: str, width: float, height: float) -> Iterator[Canvas]:
+def drawing(ident: str, title: str, width: float, height: float, columns: int = 1) -> Iterator[Canvas]:
     """A canvas of this size in inches; its SVG is there when the block ends."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -56,7 +61,7 @@ def drawing(ident: str, title: str, width: float, height: float) -> Iterator[Can
     with matplotlib.rc_context(dict(SETTINGS)):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        canvas = Canvas(figure)
+        canvas = Canvas(figure, columns)
         yield canvas
         stream = io.BytesIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}

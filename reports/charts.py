@@ -1,5 +1,6 @@
 """Charts: curves with bands, dots with whiskers, forests and scatters, each returned as SVG markup."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,8 @@ Scale = Literal["linear", "log"]
 TONES: Mapping[str, str] = {"pass": PASS, "fail": FAIL, "unsure": UNSURE, "none": NONE}
 MARKERS = "osD^vPX*"
 MOST_MARKERS = 24
+WIDTH = 7.2  # inches
+LABEL = 36  # characters of a row's label before it breaks
 DASHES = ("-", (0, (6, 2)), (0, (2, 2)), (0, (6, 2, 2, 2)))
 
 
@@ -45,15 +48,33 @@ class Axis:
     low: float | None = None
     high: float | None = None
     reference: float | None = None
+    ticks: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The lines that share one set of axes."""
+
+    series: tuple[Series, ...]
+    y: Axis
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One row of a forest: a difference with its interval, its tone, and whether it is settled."""
+    """A difference with its interval, its tone, and whether it is settled."""
 
-    label: str
     point: Point
     tone: str
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The differences of one pair, a place for each row of the forest; `index` picks the marker."""
+
+    name: str
+    index: int
+    effects: tuple[Effect | None, ...]
 
 
 @dataclass(frozen=True)
@@ -66,15 +87,19 @@ class Spot:
     y: Point
 
 
-def curves(ident: str, title: str, series: Sequence[Series], x: Axis, y: Axis, *, diagonal: bool = False) -> str:
-    """Lines with bands: a number along a quantity, such as accuracy along epsilon."""
-    with drawing(ident, title, 7.2, 3.7) as canvas:
-        axes = canvas.axes
-        if diagonal:
-            axes.plot(*([f * (axis.low or 0.0), f] for f, axis in ((_factor(x), x), (_factor(y), y))), color=MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
-        for one in series:
-            _curve(axes, one, _factor(x), _factor(y))
-        _frame(axes, x, y)
+def curves(ident: str, title: str, panels: Sequence[Panel], x: Axis, *, diagonal: bool = False) -> str:
+    """Lines with bands: numbers along a quantity, such as accuracy along epsilon, a panel for each."""
+    with drawing(ident, title, WIDTH, 3.7 if len(panels) < 3 else 3.2, columns=len(panels)) as canvas:
+        for axes, panel in zip(canvas.panels, panels, strict=True):
+            if diagonal:
+                ends = [[_factor(axis) * (axis.low or 0.0), _factor(axis)] for axis in (x, panel.y)]
+                axes.plot(*ends, color=MUTED, linewidth=1, linestyle=(0, (2, 3)), zorder=1)
+            for one in panel.series:
+                _curve(axes, one, _factor(x), _factor(panel.y))
+            _frame(axes, x, panel.y)
+            if len(panels) > 1:
+                axes.set_ylabel("")
+                axes.set_title(textwrap.fill(panel.y.label, 66 // len(panels)), loc="left")
         canvas.legend()
     return canvas.svg
 
@@ -96,16 +121,13 @@ def _curve(axes: "Axes", one: Series, across: int, factor: int) -> None:
 def dots(ident: str, title: str, labels: Sequence[str], series: Sequence[Series], x: Axis) -> str:
     """Dots with whiskers: one row for each label, one dot for each group in it."""
     step = 0.72 / max(len(series), 1)
-    height = 0.9 + len(labels) * max(0.34, 0.17 * len(series) + 0.1)
-    with drawing(ident, title, 7.2, height) as canvas:
+    with drawing(ident, title, WIDTH, _height(labels, series)) as canvas:
         for place, one in enumerate(series):
             offset = (place - (len(series) - 1) / 2) * step
             for row, point in enumerate(one.points):
                 if point is not None:
                     _whisker(canvas.axes, one, row + offset, point, _factor(x), named=row == _first(one.points))
-        canvas.axes.set_yticks(range(len(labels)), labels)
-        canvas.axes.set_ylim(len(labels) - 0.5, -0.5)
-        canvas.axes.grid(visible=False, axis="y")
+        _rows(canvas.axes, labels)
         _frame(canvas.axes, x, None)
         canvas.legend()
     return canvas.svg
@@ -125,28 +147,44 @@ def _whisker(axes: "Axes", one: Series, row: float, point: Point, factor: int, *
     )
 
 
-def forest(ident: str, title: str, effects: Sequence[Effect], x: Axis) -> str:
-    """Differences with intervals around a line of no difference."""
-    factor = _factor(x)
-    with drawing(ident, title, 7.2, 0.9 + 0.3 * len(effects)) as canvas:
+def forest(ident: str, title: str, labels: Sequence[str], pairs: Sequence[Effects], x: Axis) -> str:
+    """Differences with intervals around a line of no difference: a row for each label, a dot for each pair in it."""
+    factor, step = _factor(x), 0.6 / max(len(pairs), 1)
+    with drawing(ident, title, WIDTH, _height(labels, pairs)) as canvas:
         axes = canvas.axes
-        for row, effect in enumerate(effects):
-            colour, point = TONES[effect.tone], effect.point
-            if point.low is not None and point.high is not None:
-                axes.plot([factor * point.low, factor * point.high], [row, row], color=colour, linewidth=2)
-            settled = effect.tone in {"pass", "fail"}
-            axes.plot([factor * point.value], [row], color=colour, marker="D" if settled else "o", linestyle="",
-                      markerfacecolor=colour if settled else PAPER, markersize=6)
-        axes.set_yticks(range(len(effects)), [e.label for e in effects])
-        axes.set_ylim(len(effects) - 0.5, -0.5)
-        axes.grid(visible=False, axis="y")
+        for place, pair in enumerate(pairs):
+            marker, offset = MARKERS[pair.index % len(MARKERS)], (place - (len(pairs) - 1) / 2) * step
+            axes.plot([], [], color=MUTED, marker=marker, linestyle="", label=pair.name)
+            for row, effect in enumerate(pair.effects):
+                if effect is not None:
+                    _effect(axes, effect, row + offset, marker, factor)
+        _rows(axes, labels)
         _frame(axes, x, None)
+        canvas.legend()
     return canvas.svg
+
+
+def _effect(axes: "Axes", effect: Effect, row: float, marker: str, factor: int) -> None:
+    colour, point = TONES[effect.tone], effect.point
+    if point.low is not None and point.high is not None:
+        axes.plot([factor * point.low, factor * point.high], [row, row], color=colour, linewidth=2)
+    fill = colour if effect.settled else PAPER
+    axes.plot([factor * point.value], [row], color=colour, marker=marker, linestyle="", markerfacecolor=fill, markersize=6)
+
+
+def _height(labels: Sequence[str], series: Sequence[object]) -> float:
+    return 0.9 + len(labels) * max(0.36, 0.17 * len(series) + 0.1)
+
+
+def _rows(axes: "Axes", labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [textwrap.fill(label, LABEL) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
 
 
 def scatter(ident: str, title: str, spots: Sequence[Spot], x: Axis, y: Axis) -> str:
     """Two numbers of each group against each other, each with its whiskers."""
-    with drawing(ident, title, 7.2, 3.7) as canvas:
+    with drawing(ident, title, WIDTH, 3.7) as canvas:
         for spot in spots:
             fx, fy = _factor(x), _factor(y)
             colour = _colour(spot.index)
@@ -189,6 +227,9 @@ def _ticks(axes: "Axes", which: str, axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     place = axes.xaxis if which == "x" else axes.yaxis
+    if axis.ticks:
+        place.set_ticks([_factor(axis) * at for at, _ in axis.ticks], labels=[text for _, text in axis.ticks])
+        return
     if axis.scale == "log" or axis.percent:
         sign = "\u202f%" if axis.percent else ""
         place.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}{sign}".replace("-", "−")))

@@ -1,18 +1,20 @@
 """Which charts a probe's numbers call for: each built-in probe has its own, any other gets curves and dots."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from auditor.catalogue import MetricEntry, ProbeEntry
 
 from . import cells, charts, wording
-from .charts import Axis, Point, Series
+from .charts import Axis, Panel, Point, Series
 from .from_samples import confusion, membership_roc, reliability_diagram
 from .material import Line, Material
 from .page import Chart, Table
 
 MOST_ROWS = 40
 MOST_GROUPS = 8
+MOST_PANELS = 2
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,27 @@ def drawn(metric: MetricEntry, chart: Chart) -> Drawn:
 
 
 def drawings(material: Material, probe: ProbeEntry) -> tuple[Drawn, ...]:
-    """The charts of one probe, in the order of its metrics."""
+    """The charts of one probe: its own, then what its metrics call for."""
     own = OWN.get(probe.id)
     found = list(own(material, probe)) if own else []
     done = {name for one in found for name in one.metrics}
-    for metric in probe.metrics:
-        if metric.name not in done and (one := general(material, probe, metric)):
-            found.append(one)
+    left = [m for m in probe.metrics if m.name not in done and len(material.lines(probe, m)) > 1]
+    left = [m for m in left if _points(material, material.lines(probe, m))]
+    together: dict[str, list[MetricEntry]] = {}
+    for metric in left:
+        if name := _numeric(material.lines(probe, metric)):
+            together.setdefault(name, []).append(metric)
+        else:
+            found.append(drawn(metric, dots(material, probe, metric)))
+    for metrics in together.values():
+        found += [curves(material, probe, tuple(metrics[i : i + MOST_PANELS])) for i in range(0, len(metrics), MOST_PANELS)]
     return tuple(found)
 
 
-def general(material: Material, probe: ProbeEntry, metric: MetricEntry) -> Drawn | None:
-    """Curves along a coordinate that is a number, dots along texts; nothing where there is one place only."""
-    lines = material.lines(probe, metric)
-    if len(lines) < 2 or not any(_points(material, lines)):
-        return None
-    numeric = len(lines[0].at) == 1 and all(not isinstance(v, str) for line in lines for v in line.at.values())
-    chart = curves(material, probe, (metric,)) if numeric else dots(material, probe, metric)
-    return drawn(metric, chart)
+def _numeric(lines: tuple[Line, ...]) -> str:
+    """The one coordinate of these lines, where it is a number."""
+    names = {name for line in lines for name in line.at}
+    return next(iter(names)) if len(names) == 1 and not any(isinstance(v, str) for line in lines for v in line.at.values()) else ""
 
 
 def _points(material: Material, lines: tuple[Line, ...]) -> list[Point]:
@@ -64,24 +69,33 @@ def _series(material: Material, lines: tuple[Line, ...], x: tuple[float, ...] = 
     ]
 
 
-def curves(material: Material, probe: ProbeEntry, metrics: tuple[MetricEntry, ...], start: str = "") -> Chart:
-    """A metric along its numeric coordinate; the metric `start` gives the point at zero."""
-    metric = metrics[0]
-    lines = material.lines(probe, metric)
-    name = next(iter(lines[0].at))
-    zero = material.lines(probe, _metric(probe, start)) if start else ()
-    lines = (*zero[:1], *lines)
-    x = tuple(float(line.at.get(name, 0.0)) for line in lines)
+def curves(material: Material, probe: ProbeEntry, metrics: tuple[MetricEntry, ...], start: str = "") -> Drawn:
+    """Metrics along their numeric coordinate, a panel for each; the metric `start` gives the point at zero."""
+    zero = material.lines(probe, _metric(probe, start))[:1] if start else ()
+    by = [(*zero, *material.lines(probe, m)) for m in metrics]
+    name = next(iter(by[0][-1].at))
+    word = wording.AT_NAMES.get(name, name)
+    title = f"{wording.listed(m.title for m in metrics)} by {word}"
+    panels = tuple(_panel(material, metric, lines, name) for metric, lines in zip(metrics, by, strict=True))
+    svg = charts.curves(f"{_ident(probe)}-{metrics[0].name}", title, panels, _along(name, by))
+    table = cells.lines_table(material, title, tuple(line for lines in by for line in lines))
+    shown = frozenset(m.name for m in metrics)
+    return Drawn(shown, shown, Chart(title, _caption(material), svg, table))
+
+
+def _along(name: str, by: list[tuple[Line, ...]]) -> Axis:
+    """The axis of a coordinate, with a tick at each place measured where they stand apart."""
+    at = sorted({float(line.at.get(name, 0.0)) for lines in by for line in lines})
+    apart = all(b - a > 0.09 * (at[-1] - at[0]) for a, b in itertools.pairwise(at))
+    ticks = tuple((x, wording.coordinate(name, x)) for x in at) if apart else ()
+    return Axis(wording.AT_NAMES.get(name, name), percent=name in wording.AT_SHARES, ticks=ticks)
+
+
+def _panel(material: Material, metric: MetricEntry, lines: tuple[Line, ...], name: str) -> Panel:
     percent = metric.unit == "share"
-    shares = name in wording.AT_SHARES
-    title = f"{metric.title} by {wording.AT_NAMES.get(name, name)}"
     low, high = _span(material, lines, percent)
-    svg = charts.curves(
-        f"{_ident(probe)}-{metric.name}", title, _series(material, lines, x),
-        Axis(f"{wording.AT_NAMES.get(name, name)}{' (share)' if shares else ''}", percent=shares),
-        Axis(metric.title, percent=percent, low=low, high=high),
-    )
-    return Chart(title, _caption(material), svg, cells.lines_table(material, title, lines))
+    x = tuple(float(line.at.get(name, 0.0)) for line in lines)
+    return Panel(tuple(_series(material, lines, x)), Axis(metric.title, percent=percent, low=low, high=high))
 
 
 def _span(material: Material, lines: tuple[Line, ...], percent: bool) -> tuple[float | None, float | None]:
@@ -99,7 +113,7 @@ def dots(material: Material, probe: ProbeEntry, metric: MetricEntry, reference: 
     lines = material.lines(probe, metric)
     kept = lines[:MOST_ROWS]
     title = metric.title
-    percent = metric.unit == "share"
+    percent = metric.unit != "number"
     svg = charts.dots(
         f"{_ident(probe)}-{metric.name}", title, [_row(line) for line in kept], _series(material, kept),
         Axis(title, percent=percent, reference=reference),
@@ -135,7 +149,7 @@ def _evasion(material: Material, probe: ProbeEntry) -> list[Drawn]:
     robust = _metric(probe, "robust_accuracy")
     if not material.lines(probe, robust):
         return []
-    return [drawn(robust, curves(material, probe, (robust,), start="clean_accuracy"))]
+    return [curves(material, probe, (robust,), start="clean_accuracy")]
 
 
 def _ood(material: Material, probe: ProbeEntry) -> list[Drawn]:

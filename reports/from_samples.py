@@ -9,7 +9,7 @@ from auditor.bundle import Arrays
 from auditor.catalogue import ProbeEntry
 
 from . import charts, wording
-from .charts import Axis, Point, Series
+from .charts import Axis, Panel, Point, Series
 from .material import Group, Material
 from .page import Cell, Chart, Column, Table
 
@@ -92,18 +92,18 @@ def reliability_diagram(material: Material, probe: ProbeEntry, ident: str) -> Ch
     binned = [(g, bins) for g in material.groups if (a := pooled(material, probe, g, names)) and (bins := _bins(a))]
     if not binned:
         return None
-    series = [
+    series = tuple(
         Series(g.name, g.index, tuple(Point(b.right) for b in bins), tuple(b.sure for b in bins))
         for g, bins in binned[:MOST_GROUPS]
-    ]
+    )
     title = "Reliability diagram"
     caption = (
         f"Mean confidence and share of right answers in {BINS} bins of equal width, the answers of all seeds together; bins "
         f"with fewer than {FEWEST} are left out. Below the dotted line a model is surer than it is right."
     )
     svg = charts.curves(
-        f"{ident}-reliability", title, series, Axis("mean confidence", percent=True, low=0, high=1.02),
-        Axis("share of right answers", percent=True, low=0, high=1.02), diagonal=True,
+        f"{ident}-reliability", title, (Panel(series, Axis("share of right answers", percent=True, low=0, high=1.02)),),
+        Axis("mean confidence", percent=True, low=0, high=1.02), diagonal=True,
     )
     return Chart(title, caption, svg, _bins_table(title, binned))
 
@@ -141,7 +141,7 @@ def membership_roc(material: Material, probe: ProbeEntry, ident: str) -> Chart |
     scored = [(g, each) for g in material.groups[:MOST_GROUPS] if (each := _scored(material, probe, g))]
     if not scored:
         return None
-    series = [Series(g.name, g.index, _band([roc(a, GRID) for a in each]), tuple(GRID.tolist())) for g, each in scored]
+    series = tuple(Series(g.name, g.index, _band([roc(a, GRID) for a in each]), tuple(GRID.tolist())) for g, each in scored)
     title = "Members found by false alarms"
     caption = (
         "Both scales are logarithmic. Lines are means over the seeds of a group, bands run from its least to its greatest. The "
@@ -149,8 +149,8 @@ def membership_roc(material: Material, probe: ProbeEntry, ident: str) -> Chart |
         "with few false alarms."
     )
     svg = charts.curves(
-        f"{ident}-roc", title, series, Axis("false-positive rate", scale="log", low=LOWEST_RATE, high=1.0),
-        Axis("true-positive rate", scale="log", low=LOWEST_RATE, high=1.2), diagonal=True,
+        f"{ident}-roc", title, (Panel(series, Axis("true-positive rate", scale="log", low=LOWEST_RATE, high=1.2)),),
+        Axis("false-positive rate", scale="log", low=LOWEST_RATE, high=1.0), diagonal=True,
     )
     return Chart(title, caption, svg, _roc_table(title, scored))
 

@@ -10,7 +10,7 @@ from auditor.policy import Finding, Findings
 from auditor.record import Coordinate, Measurement, Record, Reliability, Result, SubjectRecord
 from auditor.selector import matches_at, targets
 
-from .wording import WORST
+from .wording import FAMILIES, WORST
 
 Place = tuple[tuple[str, Coordinate], ...]
 RANK: Mapping[Reliability, int] = {"reliable": 0, "suspicious": 1, "invalid": 2}
@@ -77,9 +77,11 @@ class Material:
 
     @cached_property
     def probes(self) -> tuple[ProbeEntry, ...]:
-        """The probes with results, in the record's order; one that the catalogue does not know gets a bare entry."""
+        """The probes with results, family by family; one that the catalogue does not know gets a bare entry."""
         ids = dict.fromkeys([*(r.probe for r in self.record.results), *(m.probe for m in self.record.measurements)])
-        return tuple(self._entry(probe) for probe in ids)
+        order = list(FAMILIES)
+        found = [self._entry(probe) for probe in ids]
+        return tuple(sorted(found, key=lambda p: order.index(p.family) if p.family in order else len(order)))
 
     def _entry(self, probe: str) -> ProbeEntry:
         known = self.facts.catalogue.probe(probe) or ProbeEntry(id=probe, title=probe)
@@ -135,6 +137,16 @@ class Material:
     def headlines(self) -> tuple[Line, ...]:
         """The lines a reader sees first: the probes' headline metrics, and whatever a rule speaks of."""
         return tuple(line for probe in self.probes for line in self._probe_headlines(probe))
+
+    @cached_property
+    def representatives(self) -> tuple[Line, ...]:
+        """One headline a metric: where a rule speaks of it, else where it was pressed hardest."""
+        found: dict[str, Line] = {}
+        for line in self.headlines:
+            held = found.get(line.qualified)
+            if held is None or self.findings_on(line) or not self.findings_on(held):
+                found[line.qualified] = line
+        return tuple(found.values())
 
     def _probe_headlines(self, probe: ProbeEntry) -> Iterable[Line]:
         declared = any(m.headline for m in probe.metrics)

@@ -120,7 +120,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class FindingCard:
-    """One finding that needs a reader's attention."""
+    """Findings of one rule that need a reader's attention, with a row for each model."""
 
     anchor: str
     chip: Chip
@@ -128,13 +128,9 @@ class FindingCard:
     title: str
     rule: str
     where: str
-    measured: str
     bar: str
-    reason: str
-    settle: str
-    waiver: tuple[Fact, ...]
+    models: Table
     references: tuple[Fact, ...]
-    fingerprint: str
 
 
 @dataclass(frozen=True)

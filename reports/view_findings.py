@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
+from auditor.record import Unit
 from auditor.policy import Finding, Level
 
 from . import wording
-from .material import Material
-from .page import Cell, Chip, Column, Fact, FindingCard, FindingsSection, Table
+from .material import Material, key
+from .page import Cell, Chip, Column, FindingCard, FindingsSection, Table
 from .view_verdict import state_counts
 
 SEVERITIES: Mapping[Level, Chip] = {
@@ -15,6 +16,7 @@ SEVERITIES: Mapping[Level, Chip] = {
     "medium": Chip("medium", "level-2", "●"),
     "low": Chip("low", "level-1", "●"),
 }
+MODELS = (Column("Model"), Column("Measured", "number"), Column("Why"), Column("Fingerprint"))
 
 
 def findings_section(material: Material) -> FindingsSection:
@@ -24,7 +26,7 @@ def findings_section(material: Material) -> FindingsSection:
     passed = [f for f in found if f.state == "pass"]
     return FindingsSection(
         lead=_lead(material), counts=state_counts(material),
-        cards=tuple(_card(material, f, index) for index, f in enumerate(open_ones, 1)),
+        cards=_cards(material, open_ones),
         passed=_passed(material, passed) if passed else None, notes=material.findings.notes,
     )
 
@@ -37,23 +39,46 @@ def _lead(material: Material) -> str:
     )
 
 
-def _card(material: Material, finding: Finding, index: int) -> FindingCard:
-    unit = _unit(material, finding)
-    level = SEVERITIES[finding.severity]
-    weight = "shown, does not decide the verdict" if not finding.counts else "accepted" if finding.state == "waived" else (
+def _cards(material: Material, found: list[Finding]) -> tuple[FindingCard, ...]:
+    """A card for each rule, state and place, with a row for each model it speaks of."""
+    alike: dict[tuple[object, ...], list[Finding]] = {}
+    for one in found:
+        alike.setdefault((one.rule, one.state, one.severity, key(one.at), one.metric), []).append(one)
+    return tuple(_card(material, tuple(group), index) for index, group in enumerate(alike.values(), 1))
+
+
+def _card(material: Material, group: tuple[Finding, ...], index: int) -> FindingCard:
+    first = group[0]
+    unit = _unit(material, first)
+    level = SEVERITIES[first.severity]
+    weight = "shown, does not decide the verdict" if not first.counts else "accepted" if first.state == "waived" else (
         "counts towards the verdict"
     )
     return FindingCard(
-        anchor=f"finding-{index}", chip=wording.STATES[finding.state],
-        severity=Chip(f"{level.text}, {weight}", level.tone, level.icon),
-        title=finding.title or _title(material, finding), rule=finding.rule, where=_where(finding),
-        measured=_measured(finding, unit), bar=wording.threshold(finding.threshold, unit), reason=finding.reason,
-        settle=finding.settle or "", waiver=_waiver(finding), references=wording.references(finding.references),
-        fingerprint=finding.fingerprint[:16],
+        anchor=f"finding-{index}", chip=wording.STATES[first.state], severity=Chip(f"{level.text}, {weight}", level.tone, level.icon),
+        title=first.title or _title(material, first), rule=first.rule,
+        where=", ".join(t for t in (_title(material, first), wording.place(first.at)) if t), bar=wording.threshold(first.threshold, unit),
+        models=Table(f"{first.rule}, {wording.STATES[first.state].text}", MODELS, tuple(_model(f, unit) for f in group)),
+        references=wording.references(first.references),
     )
 
 
-def _unit(material: Material, finding: Finding) -> wording.Unit:
+def _model(finding: Finding, unit: wording.Unit) -> tuple[Cell, ...]:
+    why = " ".join(_sentence(t) for t in (finding.reason, finding.settle or "", _waiver(finding)) if t)
+    measured = "not measured" if finding.value is None else wording.amount(finding.value, unit)
+    span = wording.interval(finding.low, finding.high, unit) if finding.low is not None else ""
+    return (
+        Cell(finding.subject or "no model matched", head=True),
+        Cell(measured, note=span, tone="number", exact="" if finding.value is None else repr(finding.value)),
+        Cell(why, tone="reason"), Cell(finding.fingerprint[:16], tone="digest"),
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _unit(material: Material, finding: Finding) -> Unit:
     entry = material.facts.catalogue.metric(finding.metric)
     return entry.unit if entry else "number"
 
@@ -63,19 +88,15 @@ def _title(material: Material, finding: Finding) -> str:
     return entry.title if entry else finding.metric
 
 
-def _where(finding: Finding) -> str:
-    return ", ".join(part for part in (finding.subject or "", wording.place(finding.at)) if part) or "no model matched"
-
-
-def _measured(finding: Finding, unit: wording.Unit) -> str:
+def _measured(finding: Finding, unit: Unit) -> str:
     if finding.value is None:
         return "not measured"
     span = f" ({wording.interval(finding.low, finding.high, unit)})" if finding.low is not None else ""
     return wording.amount(finding.value, unit) + span
 
 
-def _waiver(finding: Finding) -> tuple[Fact, ...]:
-    return (Fact("Waived by", finding.waiver, code=True),) if finding.waiver else ()
+def _waiver(finding: Finding) -> str:
+    return f"Waived by {finding.waiver}" if finding.waiver else ""
 
 
 def _passed(material: Material, passed: list[Finding]) -> Table:

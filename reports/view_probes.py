@@ -93,7 +93,7 @@ def _tables(material: Material, probe: ProbeEntry, drawn: set[str]) -> tuple[tup
         elif metric.name not in drawn or (metric.headline and len(lines) <= LONGEST_TABLE):
             short += lines
     signs = {f"“{sign.strip()}” is {wording.KINDS[m.kind]}" for m in probe.metrics if (sign := wording.BOUNDS[m.kind])}
-    note = wording.listed(sorted(signs))
+    note = "; ".join(sorted(signs))
     tables = (cells.lines_table(material, f"Results of {probe.title}", tuple(short), f"{note}." if note else ""),) if short else ()
     return tables, tuple(folded)
 

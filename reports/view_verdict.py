@@ -30,10 +30,14 @@ def banner(material: Material) -> Banner:
         Fact("Policy digest", str(policy.get("sha256", "not stated"))[:16], code=True),
         Fact("Judged as of", findings.as_of.isoformat()),
         Fact("Exit code", str(findings.exit_code)),
-        Fact("Fails on", f"severity {policy.get('fail_on', 'not stated')} and above"),
+        Fact("Decided by", _decided(str(policy.get("fail_on", "not stated")))),
     )
     lines = tuple(line for line in (findings.summary, coverage_line(material), contrast_line(material)) if line)
     return Banner(chip, "Security and robustness audit", audit.name, lines, facts, alert)
+
+
+def _decided(level: str) -> str:
+    return "critical rules" if level == "critical" else f"rules of severity {level} and above"
 
 
 def coverage_line(material: Material) -> str:

@@ -1,14 +1,12 @@
 """How numbers and states are worded: every rounding, unit, sign and icon of the reports is chosen here."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from auditor.policy import State
-from auditor.record import Coordinate, Kind, Reliability, Severity
+from auditor.record import Coordinate, Kind, Reliability, Severity, Unit
 
 from .page import Chip, Fact
 
-Unit = Literal["share", "number"]
 THIN = "\u202f"  # a narrow space that does not break
 
 AT_NAMES: Mapping[str, str] = {"epsilon": "ε", "fpr": "FPR"}
@@ -59,7 +57,7 @@ def decimals(value: float, wanted: int, ends: tuple[float, float] = (0.0, 100.0)
 
 def bare(value: float, unit: Unit) -> str:
     """A value without its unit sign: percent for shares, three decimals or three figures for numbers."""
-    if unit == "share":
+    if unit != "number":
         return decimals(100 * value, 1)
     if abs(value) < 10:
         return decimals(value, 3, (0.0, 1.0))
@@ -68,7 +66,7 @@ def bare(value: float, unit: Unit) -> str:
 
 def amount(value: float, unit: Unit) -> str:
     """A value with its unit."""
-    return bare(value, unit) + (f"{THIN}%" if unit == "share" else "")
+    return bare(value, unit) + (f"{THIN}%" if unit != "number" else "")
 
 
 def interval(low: float | None, high: float | None, unit: Unit) -> str:
@@ -82,7 +80,7 @@ def interval(low: float | None, high: float | None, unit: Unit) -> str:
 def difference(value: float, unit: Unit) -> str:
     """A signed difference: percentage points for shares."""
     sign = "+" if value > 0 else ""
-    return sign + (f"{decimals(100 * value, 1)}{THIN}pp" if unit == "share" else decimals(value, 3, (0.0, 1.0)))
+    return sign + (f"{decimals(100 * value, 1)}{THIN}pp" if unit != "number" else decimals(value, 3, (0.0, 1.0)))
 
 
 def signed_interval(low: float, high: float, unit: Unit) -> str:

@@ -98,7 +98,7 @@ def _windows(steps: int) -> list[int]:
     while shares[-1] < 1:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
     lengths = [0] * (steps + 1)
-    for before, after in pairwise(min(ceil(share * steps), steps) for share in shares):
+    for before, after in pairwise(min(ceil(round(share * steps, 6)), steps) for share in shares):
         if after > before:
             lengths[after] = after - before
     return lengths

@@ -81,8 +81,7 @@ class Bench:
         def run(rows: torch.Tensor) -> Attacked:
             start = self.random_start(rows, epsilon) if starts is None else starts[rows]
             task = self.task(rows, start, epsilon)
-            loss = lambda scores, y, _: cross_entropy(scores, y, self.temperature)  # noqa: E731  # a hook of one line
-            return apgd(self.view.differentiable, task, loss, steps=steps, width=self.width)
+            return apgd(self.view.differentiable, task, self._away, steps=steps, width=self.width)
 
         return run
 
@@ -104,6 +103,9 @@ class Bench:
             return square(self.view.scores, task, self.keys[rows], queries=queries, width=self.width)
 
         return run
+
+    def _away(self, scores: torch.Tensor, y: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(scores, y, self.temperature)
 
     def _draws(self, rows: torch.Tensor, moment: int, purpose: int) -> torch.Tensor:
         keys = self.keys[rows]

@@ -1,11 +1,7 @@
 """What an attack maximises, and when a row counts as broken: functions of scores (n, K), torch only."""
 
-from collections.abc import Callable
-
 import torch
 from torch.nn import functional
-
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # scores (n, K), lanes' labels (n,) -> (n,)
 
 STEEP = 10.0
 

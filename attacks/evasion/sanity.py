@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def slope(bench: Bench, rows: Rows) -> Slope:
     if not scores.requires_grad:
         return Slope(missing="the outputs are cut off from the graph")
     loss = cross_entropy(scores, bench.labels[index], bench.temperature).sum()
-    (gradient,) = torch.autograd.grad(loss, point, allow_unused=True)
+    gradient = cast("torch.Tensor | None", torch.autograd.grad(loss, point, allow_unused=True)[0])
     if gradient is None:
         return Slope(missing="the inputs are cut off from the graph")
     flat = gradient.flatten(1)

@@ -1,6 +1,6 @@
 """Square Attack in the Linf ball: random search by patches on scores alone, for images and vectors."""
 
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +60,7 @@ def square(model: Model, task: Task, keys: torch.Tensor, *, queries: int, width:
 
 def _shares(queries: int) -> list[float]:
     """The share of coordinates that the patch of each query covers."""
-    return [_FIRST_SHARE / 2 ** bisect_right(_HALVED_AT, 10_000 * i / queries) for i in range(queries + 1)]
+    return [_FIRST_SHARE / 2 ** bisect_left(_HALVED_AT, 10_000 * i / queries) for i in range(queries + 1)]
 
 
 def _trial(lanes: _Seekers, shares: torch.Tensor, epsilon: float) -> torch.Tensor:

@@ -42,7 +42,8 @@ class LabelFlips(Probe):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", "Accuracy after poisoning", "higher", "upper-bound", at=("rate",)),
         Metric(
-            "accuracy_drop", "Accuracy lost to poisoning", "lower", "lower-bound", at=("rate",), headline=True
+            "accuracy_drop", "Accuracy lost to poisoning", "lower", "lower-bound", unit="difference", at=("rate",),
+            headline=True,
         ),
         Metric("memorised", "Planted labels learned by heart", "lower", "estimate", at=("rate",)),
     )

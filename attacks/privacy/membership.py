@@ -45,7 +45,7 @@ class Membership(Probe):
         Metric(
             "tpr_at_fpr", "Members found at a low FPR", "lower", "lower-bound", at=("fpr",), headline=True
         ),
-        Metric("gap", "Accuracy on members minus on non-members", "lower"),
+        Metric("gap", "Accuracy on members minus on non-members", "lower", unit="difference"),
     )
     threat: ClassVar[ThreatModel | None] = ThreatModel(
         goal="privacy: learn whether a record was in the training data",

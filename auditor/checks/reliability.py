@@ -123,6 +123,8 @@ def fit_temperature(log_probabilities: Floats, y: Labels, *, level: float = 0.95
             return None
         if abs(step) < 1e-10 * inverse:
             break
+    else:  # still walking: the loss falls for ever
+        return None
     _, bend, scores = _derivatives(log_probabilities, y, inverse)
     error = normal_quantile((1 + level) / 2) * float(np.sqrt((scores**2).mean() / len(y))) / bend
     factor = float(np.exp(error / inverse))

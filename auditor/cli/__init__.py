@@ -1,6 +1,7 @@
 """The command line: commands are imported when they are called, and every way to end has its exit code."""
 
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
@@ -87,8 +88,8 @@ def exit_code(args: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read us has gone: say no more
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of it once more at the end
+        return INTERNAL  # whoever read us has gone, and no verdict is not a pass
     except Exception:  # noqa: BLE001  # ours: its traceback is the bug report, and a gate must not read it as a verdict
         traceback.print_exc()
         click.echo("internal error: please report the lines above", err=True)

@@ -90,7 +90,8 @@ def _limited(data: Dataset, config: DataConfig) -> Dataset:
     if len(train) == len(data.y_train) and len(test) == len(data.y_test):
         return data
     return replace(
-        data, x_train=data.x_train[train], y_train=data.y_train[train], x_test=data.x_test[test], y_test=data.y_test[test],
+        data, x_train=data.x_train[train], y_train=data.y_train[train],
+        x_test=data.x_test[test], y_test=data.y_test[test],
         groups={name: group[test] for name, group in data.groups.items()},
     )
 

@@ -17,7 +17,7 @@ Raw = npt.NDArray[np.number | np.bool_]
 
 @dataclass(frozen=True)
 class Scale:
-    """How stored values become what the subject sees: (x - low) / (high - low), or as they are where `bounds` is None."""
+    """How stored values become what the subject sees: (x - low) / (high - low), unchanged where `bounds` is None."""
 
     bounds: tuple[float, float] | None
 
@@ -43,12 +43,16 @@ def dataset(
             raise DataError(f"{place}: {key} is empty; an audit needs rows to train on and rows to test")
     for key, value in raw.items():
         if value.shape[1:] != raw["x_test"].shape[1:]:
-            raise DataError(f"{place}: {key} has rows of shape {value.shape[1:]}; the test rows have {raw['x_test'].shape[1:]}")
+            raise DataError(
+                f"{place}: {key} has rows of shape {value.shape[1:]}; the test rows have {raw['x_test'].shape[1:]}"
+            )
     scale = _scale(raw, bounds, place)
     x = {key: scale.apply(value) for key, value in raw.items()}
     for key, value in labels.items():
         if key.startswith(GROUPS) and value.shape != (len(x["x_test"]),):
-            raise DataError(f"{place}: {key} has shape {value.shape}; expected one group a test row, ({len(x['x_test'])},)")
+            raise DataError(
+                f"{place}: {key} has shape {value.shape}; expected one group a test row, ({len(x['x_test'])},)"
+            )
     return Dataset(
         name, x["x_train"], labels["y_train"], x["x_test"], labels["y_test"],
         classes=classes or _numbered(labels["y_train"], labels["y_test"], place),
@@ -63,7 +67,9 @@ def split(x: npt.ArrayLike, y: npt.ArrayLike, test_share: float, place: str) -> 
     rows, labels = np.asarray(x), _labels(y, f"{place}: y")
     count = round(test_share * len(labels))
     if not 0 < count < len(labels) or len(rows) != len(labels):
-        raise DataError(f"{place}: {len(rows)} rows with {len(labels)} labels cannot be split with {test_share:g} for test")
+        raise DataError(
+            f"{place}: {len(rows)} rows with {len(labels)} labels cannot be split with {test_share:g} for test"
+        )
     held = np.zeros(len(labels), bool)
     held[stratified(labels, count, np.random.Generator(np.random.PCG64(0)))] = True
     return {"x_train": rows[~held], "y_train": labels[~held], "x_test": rows[held], "y_test": labels[held]}
@@ -75,7 +81,9 @@ def _check_keys(arrays: Mapping[str, npt.ArrayLike], place: str) -> None:
             raise UnknownNameError("key", key, (*REQUIRED, f"{OOD}NAME", f"{GROUPS}NAME"), where=place)
     for key in REQUIRED:
         if key not in arrays:
-            raise DataError(f"{place}: {key} is missing; the keys are {', '.join(REQUIRED)}, optional {OOD}NAME and {GROUPS}NAME")
+            raise DataError(
+                f"{place}: {key} is missing; the keys are {', '.join(REQUIRED)}, optional {OOD}NAME and {GROUPS}NAME"
+            )
 
 
 def _array(value: npt.ArrayLike, place: str, kinds: str, what: str) -> Raw:
@@ -91,13 +99,17 @@ def _array(value: npt.ArrayLike, place: str, kinds: str, what: str) -> Raw:
 def _inputs(value: npt.ArrayLike, place: str) -> Raw:
     x = _array(value, place, "biuf", "store numbers, with texts and missing values encoded beforehand")
     if x.ndim not in (2, 3, 4):
-        raise DataError(f"{place} has shape {x.shape}; expected (N, features), (N, height, width) or (N, channels, height, width)")
+        raise DataError(
+            f"{place} has shape {x.shape}; expected (N, features), (N, height, width) or (N, channels, height, width)"
+        )
     if 0 in x.shape[1:]:
         raise DataError(f"{place} has shape {x.shape}; every side of a row must be at least 1")
     bad = ~np.isfinite(x)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise DataError(f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them")
+        raise DataError(
+            f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them"
+        )
     return x[:, None] if x.ndim == 3 else x
 
 
@@ -117,12 +129,17 @@ def _scale(raw: Mapping[str, Raw], bounds: tuple[float, float] | None, place: st
     if bounds is not None:
         for key, x in raw.items():
             if x.size and (x.min() < bounds[0] or x.max() > bounds[1]):
-                raise DataError(f"{place}: {key} has values from {x.min():g} to {x.max():g}, outside the stated range {list(bounds)}")
+                raise DataError(
+                    f"{place}: {key} has values from {x.min():g} to {x.max():g}, outside the stated range "
+                    f"{list(bounds)}"
+                )
         return Scale(bounds)
     bytes_ = {key for key, x in raw.items() if x.dtype == np.uint8}
     if bytes_ and len(bytes_) < len(raw):
         other = min(set(raw) - bytes_)
-        raise DataError(f"{place}: {min(bytes_)} holds bytes and {other} holds {raw[other].dtype}; store all inputs alike")
+        raise DataError(
+            f"{place}: {min(bytes_)} holds bytes and {other} holds {raw[other].dtype}; store all inputs alike"
+        )
     if bytes_:
         return Scale((0.0, 255.0))
     if raw["x_test"].ndim == 2:
@@ -130,7 +147,8 @@ def _scale(raw: Mapping[str, Raw], bounds: tuple[float, float] | None, place: st
     for key, x in raw.items():
         if x.size and (x.min() < 0 or x.max() > 1):
             raise DataError(
-                f"{place}: {key} has pixels from {x.min():g} to {x.max():g}; state the range as stored, such as data.range: [0, 255]"
+                f"{place}: {key} has pixels from {x.min():g} to {x.max():g}; state the range as stored, such as "
+                "data.range: [0, 255]"
             )
     return Scale((0.0, 1.0))
 
@@ -149,7 +167,9 @@ def _numbered(y_train: Labels, y_test: Labels, place: str) -> tuple[str, ...]:
     seen = np.union1d(y_train, y_test)
     if not np.array_equal(seen, np.arange(len(seen))):
         listed = ", ".join(map(str, seen[:6])) + (", ..." if len(seen) > 6 else "")
-        raise DataError(f"{place}: labels are {listed}; number them 0 to {len(seen) - 1} without gaps, or name data.classes")
+        raise DataError(
+            f"{place}: labels are {listed}; number them 0 to {len(seen) - 1} without gaps, or name data.classes"
+        )
     return tuple(map(str, seen))
 
 

@@ -20,8 +20,9 @@ def digits(config: DataConfig, directory: Path) -> Dataset:  # noqa: ARG001  # t
     stored = load_digits()
     arrays = split(stored.images, stored.target, config.test_share or TEST_SHARE, "digits")
     return dataset(
-        arrays, place="digits", name="digits", bounds=(0, 16), classes=config.classes, licence=config.licence or LICENCE,
-        description=config.description or "Handwritten digits of 8 x 8 pixels, the test part of the UCI optical recognition set.",
+        arrays, place="digits", name="digits", bounds=(0, 16), classes=config.classes,
+        licence=config.licence or LICENCE,
+        description=config.description or "Handwritten digits of 8 x 8 pixels, the test part of the UCI set.",
     )
 
 
@@ -29,7 +30,8 @@ def breast_cancer(config: DataConfig, directory: Path) -> Dataset:  # noqa: ARG0
     """569 tumours by 30 measurements of their cell nuclei (Street, Wolberg and Mangasarian, 1993)."""
     from sklearn.datasets import load_breast_cancer
 
-    return _tabular(config, "breast-cancer", load_breast_cancer(), "Measurements of cell nuclei from breast tumours, Wisconsin.")
+    description = "Measurements of cell nuclei from breast tumours, Wisconsin."
+    return _tabular(config, "breast-cancer", load_breast_cancer(), description)
 
 
 def wine(config: DataConfig, directory: Path) -> Dataset:  # noqa: ARG001  # the signature of a data set

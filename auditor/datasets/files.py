@@ -30,7 +30,7 @@ def idx(config: DataConfig, directory: Path) -> Dataset:
     if config.test_share is not None:
         raise DataError(f"{config.path}: idx brings its own test files; remove data.test_share")
     arrays = {key: read_idx(path) for key, path in idx_files(folder).items()}
-    return _dataset(config, arrays, folder.name)
+    return _dataset(config, arrays, folder.resolve().name)
 
 
 def npz(config: DataConfig, directory: Path) -> Dataset:
@@ -39,7 +39,9 @@ def npz(config: DataConfig, directory: Path) -> Dataset:
     arrays = read_npz(path)
     if config.test_share is not None:
         if "x_test" in arrays or "y_test" in arrays or not {"x_train", "y_train"} <= arrays.keys():
-            raise DataError(f"{path.name}: data.test_share splits x_train and y_train, and no x_test or y_test may be there")
+            raise DataError(
+                f"{path.name}: data.test_share splits x_train and y_train, and no x_test or y_test may be there"
+            )
         train = split(arrays["x_train"], arrays["y_train"], config.test_share, path.name)
         arrays = {**arrays, **{key: np.asarray(value) for key, value in train.items()}}
     return _dataset(config, arrays, path.stem)
@@ -68,7 +70,9 @@ def idx_files(folder: Path) -> dict[str, Path]:
 
 def _idx_file(folder: Path, name: str) -> Path:
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; idx reads a folder with the four files {', '.join(IDX_FILES.values())}")
+        raise DataError(
+            f"{folder} is no folder; idx reads a folder with the four files {', '.join(IDX_FILES.values())}"
+        )
     for spelling in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
             if (folder / (spelling + suffix)).is_file():
@@ -89,7 +93,9 @@ def read_idx(path: Path) -> npt.NDArray[np.generic]:
     expected, got = math.prod(shape) * dtype.itemsize, len(content) - start
     if got != expected:
         what = "is cut short" if got < expected else "has bytes too many"
-        raise DataError(f"{path}: {what}: its header promises {shape}, {expected} bytes, and {got} are there; fetch it again")
+        raise DataError(
+            f"{path}: {what}: its header promises {shape}, {expected} bytes, and {got} are there; fetch it again"
+        )
     array: npt.NDArray[np.generic] = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="))
 
@@ -126,7 +132,9 @@ def _member(stored: np.lib.npyio.NpzFile, key: str, path: Path) -> npt.NDArray[n
     try:
         array: npt.NDArray[np.generic] = stored[key]
     except ValueError as error:
-        raise DataError(f"{path}: {key} cannot be read without running code: {error}; store numbers, not objects") from None
+        raise DataError(
+            f"{path}: {key} cannot be read without running code: {error}; store numbers, not objects"
+        ) from None
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: {key} is no array; save it with numpy.savez")
     return array

@@ -23,7 +23,9 @@ def with_far_set(data: Dataset) -> Dataset:
 def fitted(x: npt.NDArray[np.floating], like: Dataset, place: str) -> Array:
     """Images x (N, C, H, W) with values in [0, 1], resized and recoloured to the shape and the domain of the data."""
     if x.ndim != 4 or not like.is_image:
-        raise DataError(f"{place} has rows of shape {x.shape[1:]}; the data has rows of {like.shape}, and only images are resized")
+        raise DataError(
+            f"{place} has rows of shape {x.shape[1:]}; the data has rows of {like.shape}, and only images are resized"
+        )
     sized = resize(recolour(x, like.shape[0]), like.shape[1], like.shape[2])
     return like.domain.clip((like.domain.low + sized * (like.domain.high - like.domain.low)).astype(np.float32))
 
@@ -34,13 +36,13 @@ def recolour(x: npt.NDArray[np.floating], channels: int) -> npt.NDArray[np.float
 
 
 def resize(x: npt.NDArray[np.floating], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Images (N, C, H, W) in another size: by the mean over the area of each new pixel, or bilinear where a side grows."""
+    """Images (N, C, H, W) in another size: the mean over the area of each new pixel, bilinear where a side grows."""
     rows, columns = _weights(x.shape[2], height), _weights(x.shape[3], width)
     return np.asarray(rows @ x @ columns.T)
 
 
 def _weights(old: int, new: int) -> npt.NDArray[np.float64]:
-    """How much of each old pixel goes into each new one, (new, old), rows of sum 1. Pixels are intervals, not points."""
+    """How much of each old pixel goes into each new one, (new, old), rows of sum 1. A pixel is an interval."""
     if new < old:
         edges = np.arange(new + 1)[:, None] * old / new
         covered = np.clip(np.minimum(edges[1:], np.arange(old) + 1) - np.maximum(edges[:-1], np.arange(old)), 0, None)

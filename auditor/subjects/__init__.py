@@ -31,6 +31,8 @@ def wrap(model: object, data: "Dataset", outputs: Outputs = "logits") -> Subject
     elif callable(getattr(model, "predict", None)) and not isinstance(model, type):
         subject = SklearnSubject(model, classes=len(data.classes), shape=data.shape, names=data.classes)
     else:
-        raise ModelError(f"a {type(model).__name__} cannot be audited; give a torch.nn.Module or a fitted scikit-learn classifier")
+        raise ModelError(
+            f"a {type(model).__name__} cannot be audited; give a torch.nn.Module or a fitted scikit-learn classifier"
+        )
     answers.check(subject, data.x_test[:CHECKED_ROWS])
     return subject

@@ -17,7 +17,8 @@ def check(subject: Subject, x: Array) -> None:
     one_hot = bool((np.abs(finite.max(axis=1) - 1) < 1e-6).all())
     if subject.outputs == "logits" and simplex:
         raise ModelError(
-            "the model's outputs are not negative and sum to 1, so they are probabilities: declare outputs: probabilities, "
+            "the model's outputs are not negative and sum to 1, so they are probabilities: declare outputs: "
+            "probabilities, "
             "or better, return the logits before the softmax"
         )
     if subject.outputs != "logits" and not simplex:

@@ -1,4 +1,4 @@
-"""Finds the object that "module:callable" names, first in a .py file beside the audit file, else among installed modules."""
+"""Finds what "module:callable" names, first in a .py file beside the audit file, else among installed modules."""
 
 import hashlib
 import importlib.util
@@ -46,7 +46,7 @@ def _module(path: Path, directory: Path, what: str) -> ModuleType:
     sys.path.insert(0, str(directory))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  # a user's module may raise anything, and this is where it is said
+    except Exception as error:  # a user's module may raise anything, and this is where it is said
         del sys.modules[name]
         raise ConfigError(f"{what}: {path.name} cannot be imported: {type(error).__name__}: {error}") from error
     finally:

@@ -24,6 +24,7 @@ LFS_POINTER = b"version https://git-lfs"
 SHOWN = 5  # names an error lists
 TRIED_ROWS = 8
 FILE = frozenset({Access.FILE})
+TORCH_STARTS = (b"PK", b"\x80\x02")  # a zip, or the pickle of torch before 1.6
 
 
 def load(spec: Load, facts: DatasetRecord, directory: Path) -> Subject:
@@ -37,9 +38,13 @@ def load(spec: Load, facts: DatasetRecord, directory: Path) -> Subject:
             subject = TorchSubject(module, classes=classes, shape=facts.shape, outputs=spec.outputs, extra_access=FILE)
         case "sklearn":
             estimator = _estimator(spec, path)
-            subject = SklearnSubject(estimator, classes=classes, shape=facts.shape, names=facts.classes, extra_access=FILE)
+            subject = SklearnSubject(
+                estimator, classes=classes, shape=facts.shape, names=facts.classes, extra_access=FILE
+            )
         case "object":
-            raise ModelError(f"load.format object is what the Python API uses; {path} is a file: say state-dict or sklearn")
+            raise ModelError(
+                f"load.format object is what the Python API uses; {path} is a file: say state-dict or sklearn"
+            )
         case _:
             assert_never(spec.format)
     rng = np.random.Generator(np.random.PCG64(0))
@@ -49,7 +54,9 @@ def load(spec: Load, facts: DatasetRecord, directory: Path) -> Subject:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise ModelError(f"load.path: {path} {'is a folder' if path.is_dir() else 'does not exist'}; name the model's file")
+        raise ModelError(
+            f"load.path: {path} {'is a folder' if path.is_dir() else 'does not exist'}; name the model's file"
+        )
     with path.open("rb") as file:
         start = file.read(len(LFS_POINTER))
     if not start:
@@ -76,12 +83,20 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
     if path.suffix in SAFETENSORS:
         return weights.load_state(path).state
     if path.suffix not in TORCH:
-        raise ModelError(f"{path}: a state dict is a file of {_listed(SAFETENSORS + TORCH)}; save it with safetensors.torch.save_file")
+        raise ModelError(
+            f"{path}: a state dict is a file of {_listed(SAFETENSORS + TORCH)}; save it with "
+            "safetensors.torch.save_file"
+        )
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start not in TORCH_STARTS:
+        raise ModelError(f"{path} is no whole torch file: it starts with {start.hex(' ')}; save or fetch it again")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds more than weights, and reading the rest would run code: save module.state_dict() alone ({_first(error)})"
+            f"{path} holds more than weights, and reading the rest would run code: save module.state_dict() alone "
+            f"({_first(error)})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise ModelError(f"{path} is no whole torch file: {_first(error)}; save or fetch it again") from None
@@ -98,24 +113,30 @@ def _check_state(module: nn.Module, state: Mapping[str, torch.Tensor], path: Pat
     missing, extra = [n for n in wanted if n not in state], [n for n in state if n not in wanted]
     if missing or extra:
         parts = [f"{word} {_shown(names)}" for word, names in (("lacks", missing), ("has also", extra)) if names]
-        hint = "; save the wrapped module's state, not the wrapper's" if all(n.startswith("module.") for n in state) else ""
+        wrapped = all(name.startswith("module.") for name in state)
+        hint = "; save the wrapped module's state, not the wrapper's" if wrapped else ""
         raise ModelError(f"{path} does not fit what {factory} makes: it {' and '.join(parts)}{hint}")
     wrong = [
         f"{name} {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items() if state[name].shape != tensor.shape
     ]
     if wrong:
-        raise ModelError(f"{path} does not fit what {factory} makes: {_shown(wrong)}; are load.kwargs those of the training?")
+        raise ModelError(
+            f"{path} does not fit what {factory} makes: {_shown(wrong)}; are load.kwargs those of the training?"
+        )
 
 
 def _estimator(spec: Load, path: Path) -> Any:  # whatever the file holds
     if path.suffix in SKOPS:
         return _from_skops(path)
     if path.suffix not in PICKLE:
-        raise ModelError(f"{path}: a scikit-learn model is a file of {_listed(SKOPS + PICKLE)}; save it with skops.io.dump")
+        raise ModelError(
+            f"{path}: a scikit-learn model is a file of {_listed(SKOPS + PICKLE)}; save it with skops.io.dump"
+        )
     if spec.trust != "pickle":
         raise ModelError(
-            f"{path} is a pickle, which runs code on loading: save the model with skops.io.dump, or set load.trust: pickle "
+            f"{path} is a pickle, which runs code on loading: save the model with skops.io.dump, or set load.trust: "
+            "pickle "
             "if you made the file yourself"
         )
     return _from_pickle(path)
@@ -129,9 +150,13 @@ def _from_skops(path: Path) -> Any:  # whatever the file holds
         untrusted = get_untrusted_types(file=path)
         if not untrusted:
             return read(path, trusted=[])
-    except Exception as error:  # skops lets whatever a broken file provokes escape: zip, JSON, key and type errors
-        raise ModelError(f"{path} is no whole skops file: {type(error).__name__}: {_first(error)}; save it again") from None
-    raise ModelError(f"{path} holds types that are not known to be safe: {_shown(untrusted)}; an audit loads none of them")
+    except Exception as error:  # noqa: BLE001  # skops lets escape whatever a broken file provokes
+        raise ModelError(
+            f"{path} is no whole skops file: {type(error).__name__}: {_first(error)}; save it again"
+        ) from None
+    raise ModelError(
+        f"{path} holds types that are not known to be safe: {_shown(untrusted)}; an audit loads none of them"
+    )
 
 
 def _from_pickle(path: Path) -> Any:  # whatever the file holds

@@ -23,8 +23,8 @@ class SklearnSubject:
     """
 
     def __init__(
-        self, estimator: Any, *, classes: int, shape: tuple[int, ...], names: tuple[str, ...] = (),  # a duck-typed classifier
-        extra_access: frozenset[Access] = frozenset(),
+        self, estimator: Any, *, classes: int, shape: tuple[int, ...],  # a duck-typed classifier
+        names: tuple[str, ...] = (), extra_access: frozenset[Access] = frozenset(),
     ) -> None:
         _check_usable(estimator, shape)
         self.estimator = estimator
@@ -45,7 +45,10 @@ class SklearnSubject:
             raw = self._raw(rows)
         if raw.shape != (len(x), len(self._columns)):
             hint = "; set decision_function_shape='ovr'" if self.outputs == "logits" else ""
-            raise ModelError(f"{_name(self.estimator)} answers with shape {raw.shape}; expected {(len(x), len(self._columns))}{hint}")
+            raise ModelError(
+                f"{_name(self.estimator)} answers with shape {raw.shape}; expected "
+                f"{(len(x), len(self._columns))}{hint}"
+            )
         if self.outputs == "logits":
             out[:] = raw.min(axis=1, keepdims=True) - FAR_BELOW
         out[:, self._columns] = raw
@@ -60,7 +63,8 @@ class SklearnSubject:
             decision: npt.NDArray[np.floating] = np.asarray(self.estimator.decision_function(rows))
             return np.stack([-decision / 2, decision / 2], axis=1) if decision.ndim == 1 else decision
         own = np.asarray(self.estimator.classes_)
-        return (np.asarray(self.estimator.predict(rows))[:, None] == own).astype(np.float32)
+        one_hot: Array = (np.asarray(self.estimator.predict(rows))[:, None] == own).astype(np.float32)
+        return one_hot
 
 
 def _name(estimator: object) -> str:
@@ -90,7 +94,10 @@ def _check_usable(estimator: Any, shape: tuple[int, ...]) -> None:  # a duck-typ
     features = getattr(estimator, "n_features_in_", None)
     width = int(np.prod(shape))
     if features is not None and features != width:
-        raise ModelError(f"{_name(estimator)} was fitted on {features} features; the data has {width} (rows of shape {tuple(shape)})")
+        raise ModelError(
+            f"{_name(estimator)} was fitted on {features} features; the data has {width} (rows of shape "
+            f"{tuple(shape)})"
+        )
 
 
 def _columns(estimator: Any, classes: int, names: tuple[str, ...]) -> npt.NDArray[np.int64]:  # a duck-typed classifier
@@ -102,7 +109,8 @@ def _columns(estimator: Any, classes: int, names: tuple[str, ...]) -> npt.NDArra
     unknown = [value for value, label in zip(np.asarray(own).tolist(), labels, strict=True) if not 0 <= label < classes]
     if unknown:
         raise ModelError(
-            f"{_name(estimator)} knows the class {unknown[0]!r}, which the data has not; train it on labels 0 to {classes - 1}"
+            f"{_name(estimator)} knows the class {unknown[0]!r}, which the data has not; train it on labels 0 to "
+            f"{classes - 1}"
         )
     return np.array(labels, np.int64)
 

@@ -14,7 +14,8 @@ class Load(Frozen):
     """A model that exists as a file: its format, and what is needed to open it.
 
     `factory` is "module:callable", also found as a .py file beside the audit file; it is called with `kwargs` and
-    returns the module that the weights of a state dict belong to. `trust: pickle` allows files that run code on loading.
+    returns the module that the weights of a state dict belong to. `trust: pickle` allows files that run code on
+    loading.
     """
 
     format: Format
@@ -27,7 +28,9 @@ class Load(Frozen):
     @model_validator(mode="after")
     def _fits_the_format(self) -> Self:
         if self.format == "state-dict" and self.factory is None:
-            raise ValueError("a state dict needs `factory: module:callable`, which makes the module its weights belong to")
+            raise ValueError(
+                "a state dict needs `factory: module:callable`, which makes the module its weights belong to"
+            )
         if self.format == "sklearn" and (self.factory is not None or self.kwargs):
             raise ValueError("a scikit-learn file brings its own model: remove factory and kwargs")
         if self.format == "state-dict" and self.trust == "pickle":

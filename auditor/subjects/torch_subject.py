@@ -48,8 +48,7 @@ class TorchSubject:
         """Outputs (N, classes) of inputs (N, *shape), in batches."""
         answers = [np.zeros((0, self.classes), np.float32)]
         with torch.no_grad():
-            for start in range(0, len(x), self.batch_size):
-                answers.append(_numpy(self.logits(self._tensor(x[start : start + self.batch_size]))))
+            answers += [_numpy(self.logits(batch)) for batch in self._batches(x)]
         return np.concatenate(answers)
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
@@ -65,11 +64,18 @@ class TorchSubject:
     def features(self, x: Array) -> Array:
         """Penultimate features (N, D)."""
         if self._head is None:
-            raise ModelError(f"{type(self.module).__name__} runs no nn.Linear, so it has no features: ask `access` first")
+            raise ModelError(
+                f"{type(self.module).__name__} runs no nn.Linear, so it has no features: ask `access` first"
+            )
+        seen: list[torch.Tensor] = []
         kept: list[Array] = []
-        hook = self._head.register_forward_hook(lambda _, inputs, __: kept.append(_numpy(inputs[0].flatten(1))))
+        hook = self._head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
         try:
-            self.predict(x)
+            with torch.no_grad():
+                for batch in self._batches(x):
+                    self.logits(batch)
+                    kept.append(_numpy(seen[-1].flatten(1)))  # a layer may run more than once: its last run counts
+                    seen.clear()
         finally:
             hook.remove()
         return np.concatenate(kept) if kept else np.zeros((0, self._head.in_features), np.float32)
@@ -86,12 +92,15 @@ class TorchSubject:
             for module in training:
                 module.training = True
 
-    def _tensor(self, x: Array) -> torch.Tensor:
-        return torch.tensor(x, dtype=self.dtype, device=self.device)
+    def _batches(self, x: Array) -> Iterator[torch.Tensor]:
+        for start in range(0, len(x), self.batch_size):
+            yield torch.tensor(x[start : start + self.batch_size], dtype=self.dtype, device=self.device)
 
     def _one_hot(self, labels: torch.Tensor) -> torch.Tensor:
-        if labels.is_floating_point() or len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.classes:
-            raise ModelError(f"{type(self.module).__name__} answers labels that are not integers from 0 to {self.classes - 1}")
+        if labels.is_floating_point() or ((labels < 0) | (labels >= self.classes)).any():
+            raise ModelError(
+                f"{type(self.module).__name__} answers labels that are not integers from 0 to {self.classes - 1}"
+            )
         return nn.functional.one_hot(labels.long(), self.classes).to(self.dtype)
 
     def _last_linear(self) -> nn.Linear | None:
@@ -104,7 +113,8 @@ class TorchSubject:
                 self.logits(torch.zeros((1, *self.shape), dtype=self.dtype, device=self.device))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise ModelError(
-                f"{type(self.module).__name__} cannot take inputs of shape (N, {', '.join(map(str, self.shape))}): {error}"
+                f"{type(self.module).__name__} cannot take inputs of shape (N, {', '.join(map(str, self.shape))}): "
+                f"{error}"
             ) from error
         finally:
             for hook in hooks:
@@ -114,7 +124,8 @@ class TorchSubject:
     def _misshapen(self, answer: object, rows: int) -> str:
         name = type(self.module).__name__
         if not isinstance(answer, torch.Tensor):
-            return f"{name} answers a {type(answer).__name__}; expected one tensor ({rows}, {self.classes}): wrap it to return that"
+            kind = type(answer).__name__
+            return f"{name} answers a {kind}; expected one tensor ({rows}, {self.classes}): wrap it to return that"
         told = f"{name} answers {rows} inputs with shape {tuple(answer.shape)}; expected ({rows}, {self.classes})"
         if self.classes == 2 and answer.numel() == rows:
             return f"{told}: a single logit z becomes two columns by torch.stack([-z / 2, z / 2], 1)"

@@ -37,9 +37,12 @@ class Normalised(nn.Module):
     def measure(self, x: Array) -> None:
         """Take mean and deviation from training rows x (N, *shape), in float64; a constant feature is divided by 1."""
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
-        mean = x.mean(axis=axes, dtype="float64").reshape(self.mean.shape)
-        deviation = x.std(axis=axes, dtype="float64").reshape(self.mean.shape)
-        deviation[deviation == 0] = 1
+        parts = np.array_split(x, -(-len(x) // ROWS_AT_ONCE))
+        count = x.size // self.mean.numel()
+        mean = sum(part.sum(axis=axes, keepdims=True, dtype=np.float64) for part in parts)[0] / count
+        squares = sum(((part - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts)[0]
+        deviation = np.sqrt(squares / count)
+        deviation[x.reshape(len(x), *self.mean.shape[:1], -1).ptp() == 0] = 1
         self.mean.copy_(torch.from_numpy(mean))
         self.deviation.copy_(torch.from_numpy(deviation))
 
@@ -67,7 +70,9 @@ def strided_cnn(shape: Sequence[int], classes: int, *, width: int = 16, hidden: 
     statistics that an attack or a small batch could disturb.
     """
     if len(shape) != 3:
-        raise ConfigError(f"strided-cnn needs images of shape (channels, height, width), this data is {tuple(shape)}: use mlp")
+        raise ConfigError(
+            f"strided-cnn needs images of shape (channels, height, width), this data is {tuple(shape)}: use mlp"
+        )
     if width < 1 or hidden < 1:
         raise ConfigError(f"strided-cnn: width {width} and hidden {hidden} must be at least 1")
     (channels, *size), layers, stage = shape, list[nn.Module](), 0

@@ -49,10 +49,12 @@ def _integers(change: Change, y: np.ndarray) -> Labels:
 
 def _check(name: str, x: Array, y: Labels, context: ChangeContext) -> None:
     if len(x) == 0 or x.shape[1:] != context.shape or y.shape != (len(x),):
-        raise DataError(f"{name} returned x {x.shape} and y {y.shape}; expected (M, {', '.join(map(str, context.shape))}) and (M,)")
+        raise DataError(
+            f"{name} returned x {x.shape} and y {y.shape}; expected (M, {', '.join(map(str, context.shape))}) and (M,)"
+        )
     if (y < 0).any() or (y >= context.classes).any():
         raise DataError(f"{name} returned labels from {y.min()} to {y.max()}, outside 0 to {context.classes - 1}")
     slack = 1e-4 * context.domain.span
-    inside = (x >= context.domain.low - slack) & (x <= context.domain.high + slack)  # false for what is not a number too
+    inside = (x >= context.domain.low - slack) & (x <= context.domain.high + slack)  # false for NaN too
     if not inside.all():
         raise DataError(f"{name} returned {int((~inside).sum())} values that are not finite or outside the domain")

@@ -11,10 +11,11 @@ import torch
 def repeatable() -> Iterator[None]:
     """One thread, deterministic kernels and a random state of its own; all of it is put back at the end.
 
-    Two threads add numbers in another order and give other weights; an operation that has no deterministic kernel raises.
+    Two threads add numbers in another order and give other weights. An operation without a deterministic kernel raises.
     """
     threads = torch.get_num_threads()
-    strict, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic  # its one attribute is not in torch's types
     fill = memory.fill_uninitialized_memory
     torch.set_num_threads(1)

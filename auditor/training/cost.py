@@ -29,7 +29,9 @@ class Stopwatch:
         self._wall -= time.perf_counter()
         self._cpu -= time.process_time()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._wall += time.perf_counter()
         self._cpu += time.process_time()
 

@@ -46,7 +46,8 @@ class Fitted:
         """The trained module. Raises DivergedError, naming the step, where there is none."""
         if self.module is None:
             raise DivergedError(
-                f"the loss stopped being finite at step {self.diverged_at} with learning rate {self.learning_rate:g}; use a smaller one"
+                f"the loss stopped being finite at step {self.diverged_at} with learning rate {self.learning_rate:g}; "
+                "use a smaller one"
             )
         return self.module
 
@@ -64,13 +65,15 @@ class Parts:
 def fit(fit: Fit, data: Dataset, *, seeds: Seeds, learning_rate: float) -> Fitted:
     """Train one recipe on the training rows, with the fit's change and hold-out. Same arguments, same bits.
 
-    Raises ConfigError, ModelError or DataError for a recipe that cannot be trained on this data. A loss that stops being
-    finite raises nothing: it is told by `diverged_at`, so that tuning can go on.
+    Raises ConfigError, ModelError or DataError for a recipe that cannot be trained on this data. A loss that stops
+    being finite raises nothing: it is told by `diverged_at`, so that tuning can go on.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ConfigError(f"the learning rate is {learning_rate}; it must be a number above 0")
     if fit.recipe.epochs < 1 or fit.recipe.batch_size < 1:
-        raise ConfigError(f"{fit.recipe.epochs} epochs with batches of {fit.recipe.batch_size}: both must be at least 1")
+        raise ConfigError(
+            f"{fit.recipe.epochs} epochs with batches of {fit.recipe.batch_size}: both must be at least 1"
+        )
     rows = parts(fit, data, seeds)
     with conditions.repeatable():
         run = _Run(fit.recipe, data, rows, seeds, learning_rate)
@@ -80,7 +83,7 @@ def fit(fit: Fit, data: Dataset, *, seeds: Seeds, learning_rate: float) -> Fitte
 
 
 def parts(fit: Fit, data: Dataset, seeds: Seeds) -> Parts:
-    """Hold back the share a fit asks for, stratified, from the validation stream; then change what is left to train on."""
+    """Hold back the share a fit asks for, stratified, from the validation stream; then change what is left."""
     held = np.zeros(len(data.y_train), bool)
     if fit.holdout is not None:
         held[_held_back(data.y_train, fit.holdout, seeds)] = True
@@ -111,7 +114,7 @@ class _Run:
         self.optimizer = _optimizer(recipe, self.module, learning_rate)
         self.order = seeds.torch("order")
         torch.default_generator.manual_seed(seeds.integer("order"))  # dropout and the like in a user's network
-        # Near-equal batches, so that none is a sliver: the mean over batches is the mean over rows, and BatchNorm works.
+        # Near-equal batches, so that none is a sliver: their mean is the mean over rows, and BatchNorm works.
         self.batches = math.ceil(len(self.y) / recipe.batch_size)
         self.factors = schedules.factors(recipe.schedule, self.batches * recipe.epochs)
         self.losses = torch.zeros(self.batches)
@@ -188,7 +191,9 @@ def _check_output(module: nn.Module, x: torch.Tensor, classes: int, architecture
         out = module.eval()(rows)
     if not isinstance(out, torch.Tensor) or out.shape != (len(rows), classes):
         got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise ModelError(f"{architecture!r} answers {len(rows)} rows with {got}; expected {(len(rows), classes)}, one logit a class")
+        raise ModelError(
+            f"{architecture!r} answers {len(rows)} rows with {got}; expected {(len(rows), classes)}, one logit a class"
+        )
 
 
 def mean_loss(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:

@@ -44,7 +44,9 @@ def resolve(name: str, *, where: str = "") -> OptimizerSpec:
         name = aliases[name]
     spec = plugins.load("auditor.optimizers", name)
     if not isinstance(spec, OptimizerSpec):
-        raise ConfigError(f"the optimizer {name!r} is a {type(spec).__name__}; its entry point must name an OptimizerSpec")
+        raise ConfigError(
+            f"the optimizer {name!r} is a {type(spec).__name__}; its entry point must name an OptimizerSpec"
+        )
     return spec
 
 
@@ -68,10 +70,12 @@ def check_settings(spec: OptimizerSpec, given: Settings, *, where: str = "") -> 
 def _torch_optimizer(name: str, **fixed: Any) -> Build:  # any keyword of a torch optimizer
     """A builder for an optimizer of torch.optim; `beta1` and `beta2` become its betas."""
 
-    def build(params: Iterable["torch.nn.Parameter"], learning_rate: float, settings: Settings) -> "torch.optim.Optimizer":
+    def build(
+        params: Iterable["torch.nn.Parameter"], learning_rate: float, settings: Settings
+    ) -> "torch.optim.Optimizer":
         import torch
 
-        keywords: dict[str, Any] = {k: v for k, v in settings.items() if k not in ("beta1", "beta2")}  # as torch takes them
+        keywords: dict[str, Any] = {k: v for k, v in settings.items() if k not in ("beta1", "beta2")}  # torch's own
         if "beta1" in settings:
             keywords["betas"] = (settings["beta1"], settings["beta2"])
         optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(params, lr=learning_rate, **keywords, **fixed)
@@ -121,6 +125,6 @@ RADAM = OptimizerSpec(
 ADAGRAD = OptimizerSpec(
     name="adagrad", title="Adagrad", grid=(0.005, 0.02, 0.08, 0.32), default=0.03,
     settings={"lr_decay": 0.0, "eps": 1e-10, "weight_decay": 0.0},
-    source="Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic optimization, JMLR 2011",
+    source="Duchi, Hazan and Singer, Adaptive subgradient methods for online learning, JMLR 2011",
     build=_torch_optimizer("Adagrad", fused=True),
 )

@@ -49,7 +49,7 @@ def test_a_limit_keeps_the_classes_in_proportion(tmp_path):
 
 
 def test_built_in_data_takes_no_path_and_no_range(tmp_path):
-    with pytest.raises(ConfigError, match="data.path: digits is built in"):
+    with pytest.raises(ConfigError, match=r"data.path: digits is built in"):
         make(tmp_path, path="x")
 
 

@@ -78,7 +78,7 @@ def test_fashion_mnist_is_read_whole_and_limited_by_class():
         (b"\0\0\x08", "starts with 00 00 08, which is no IDX file"),
         (b"PK\3\4 and more", "which is no IDX file"),
         (b"\0\0\x08\3\0\0\0\1", "ends inside its header"),
-        (idx_bytes(np.zeros((8, 3, 3), np.uint8), 0x08)[:-5], r"is cut short: its header promises \(8, 3, 3\), 72 bytes, and 67"),
+        (idx_bytes(np.zeros((8, 3, 3), np.uint8), 0x08)[:-5], r"is cut short.* \(8, 3, 3\), 72 bytes, and 67"),
         (idx_bytes(np.zeros((8, 3, 3), np.uint8), 0x08) + b"x", "has bytes too many"),
         (gzip.compress(b"\0" * 999)[:-9], "cannot be unpacked"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "is a git-LFS pointer.*git lfs pull"),
@@ -94,7 +94,7 @@ def test_a_broken_idx_file_is_named(tmp_path, content, said):
 def test_a_missing_idx_file_is_named(tmp_path):
     write_idx(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match="neither train-labels-idx1-ubyte nor train-labels-idx1-ubyte.gz is there"):
+    with pytest.raises(DataError, match=r"neither train-labels-idx1-ubyte nor train-labels-idx1-ubyte.gz is there"):
         content_files(config("idx", "."), tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_npz_without_test_rows_is_split_by_class(tmp_path):
 
 def test_npz_with_test_rows_and_a_share_is_a_contradiction(tmp_path):
     npz(tmp_path)
-    with pytest.raises(DataError, match="data.test_share splits x_train and y_train, and no x_test or y_test may be there"):
+    with pytest.raises(DataError, match=r"data.test_share splits .*no x_test or y_test may be there"):
         load(config("npz", "data.npz", test_share=0.2), tmp_path)
 
 
@@ -149,12 +149,12 @@ def test_a_truncated_npz_file_is_named(tmp_path):
 def test_a_missing_file_and_a_missing_path_are_named(tmp_path):
     with pytest.raises(DataError, match=r"data.path: .*nothing.npz does not exist"):
         load(config("npz", "nothing.npz"), tmp_path)
-    with pytest.raises(DataError, match="data.source npz needs data.path"):
+    with pytest.raises(DataError, match=r"data.source npz needs data.path"):
         load(config("npz", None), tmp_path)
 
 
 def test_an_unknown_source_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(UnknownNameError, match="data.source: unknown dataset 'digit'; did you mean 'digits'"):
+    with pytest.raises(UnknownNameError, match=r"data.source: unknown dataset 'digit'; did you mean 'digits'"):
         load(config("digit", None), tmp_path)
 
 
@@ -180,5 +180,5 @@ def test_a_users_function_beside_the_audit_file_makes_the_data(tmp_path):
         load(config("mine:broken", None), tmp_path)
     with pytest.raises(DataError, match="returned a int; it must return a Dataset"):
         load(config("mine:numbers", None), tmp_path)
-    with pytest.raises(AuditorError, match="unknown name in mine.py 'mak'; did you mean 'make'"):
+    with pytest.raises(AuditorError, match=r"unknown name in mine.py 'mak'; did you mean 'make'"):
         load(config("mine:mak", None), tmp_path)

@@ -51,6 +51,11 @@ def spec(path, **more):
     return Load(**{"format": "state-dict", "path": path, "factory": "nets:make", **more})
 
 
+def write(net, path):
+    save = save_file if path.suffix == ".safetensors" else torch.save
+    save(net.state_dict(), path)
+
+
 def reference(net, x):
     with torch.no_grad():
         return net(torch.tensor(x)).numpy()
@@ -62,7 +67,7 @@ X = np.random.default_rng(0).uniform(size=(5, 3)).astype(np.float32)
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.pth"])
 def test_weights_come_back_as_they_were(folder, name):
     net = network()
-    save_file(net.state_dict(), folder / name) if name.endswith("safetensors") else torch.save(net.state_dict(), folder / name)
+    write(net, folder / name)
     before = list(sys.path)
     torch.manual_seed(3)
     state = torch.get_rng_state()
@@ -85,12 +90,13 @@ def test_an_edited_factory_is_read_again(folder):
 def test_keywords_reach_the_factory(folder):
     net = network(7)
     save_file(net.state_dict(), folder / "w.safetensors")
-    np.testing.assert_array_equal(load(spec("w.safetensors", kwargs={"width": 7}), FACTS, folder).predict(X), reference(net, X))
+    subject = load(spec("w.safetensors", kwargs={"width": 7}), FACTS, folder)
+    np.testing.assert_array_equal(subject.predict(X), reference(net, X))
 
 
 def test_weights_of_another_width_are_named(folder):
     save_file(network(7).state_dict(), folder / "w.safetensors")
-    with pytest.raises(ModelError, match=r"0.weight \(7, 3\), expected \(4, 3\).*are load.kwargs those of the training"):
+    with pytest.raises(ModelError, match=r"0.weight \(7, 3\), expected \(4, 3\).*are load.kwargs those"):
         load(spec("w.safetensors"), FACTS, folder)
 
 
@@ -98,7 +104,7 @@ def test_missing_and_extra_weights_are_named(folder):
     state = network().state_dict()
     state["head.bias"] = state.pop("2.bias")
     save_file(state, folder / "w.safetensors")
-    with pytest.raises(ModelError, match="it lacks 2.bias and has also head.bias"):
+    with pytest.raises(ModelError, match=r"it lacks 2.bias and has also head.bias"):
         load(spec("w.safetensors"), FACTS, folder)
 
 
@@ -120,7 +126,7 @@ class Bomb:
 
 def test_a_pickle_in_a_torch_file_is_not_run(folder):
     torch.save({"w": Bomb(folder / "trace")}, folder / "w.pt")
-    with pytest.raises(ModelError, match=r"holds more than weights, and reading the rest would run code: save module.state_dict"):
+    with pytest.raises(ModelError, match=r"holds more than weights.* would run code: save module.state_dict"):
         load(spec("w.pt"), FACTS, folder)
     assert not (folder / "trace").exists()
 
@@ -133,14 +139,14 @@ def test_a_whole_module_is_refused(folder):
 
 def test_a_checkpoint_with_more_than_weights_is_named(folder):
     torch.save({"epoch": 3, "model": network().state_dict()}, folder / "w.pt")
-    with pytest.raises(ModelError, match="holds epoch, model beside weights; save module.state_dict"):
+    with pytest.raises(ModelError, match=r"holds epoch, model beside weights; save module.state_dict"):
         load(spec("w.pt"), FACTS, folder)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
 def test_a_truncated_file_is_named(folder, name):
     net = network(64)
-    save_file(net.state_dict(), folder / name) if name.endswith("safetensors") else torch.save(net.state_dict(), folder / name)
+    write(net, folder / name)
     whole = (folder / name).read_bytes()
     for end in (len(whole) - 7, len(whole) // 2, 12, 1):
         (folder / name).write_bytes(whole[:end])
@@ -151,7 +157,7 @@ def test_a_truncated_file_is_named(folder, name):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("w.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer, not the model; run `git lfs pull`"),
+        ("w.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer.*run `git lfs pull`"),
         ("w.pt", b"", "is empty"),
         ("w.h5", b"x", "a state dict is a file of .safetensors, .pt, .pth, .bin, .ckpt"),
     ],
@@ -186,14 +192,14 @@ def test_a_factory_file_that_raises_is_named(folder):
     (folder / "nets.py").write_text("1 / 0\n")
     save_file(network().state_dict(), folder / "w.safetensors")
     before = list(sys.path)
-    with pytest.raises(ConfigError, match="load.factory: nets.py cannot be imported: ZeroDivisionError"):
+    with pytest.raises(ConfigError, match=r"load.factory: nets.py cannot be imported: ZeroDivisionError"):
         load(spec("w.safetensors"), FACTS, folder)
     assert sys.path == before
 
 
 def test_a_keyword_the_factory_does_not_take_is_named(folder):
     save_file(network().state_dict(), folder / "w.safetensors")
-    with pytest.raises(ModelError, match=r"'nets:make' cannot be called as \(depth=2\).*unexpected keyword argument 'depth'"):
+    with pytest.raises(ModelError, match=r"'nets:make' cannot be called as \(depth=2\).*unexpected keyword"):
         load(spec("w.safetensors", kwargs={"depth": 2}), FACTS, folder)
 
 
@@ -202,7 +208,8 @@ def test_probabilities_must_be_declared(folder):
     save_file(network().state_dict(), folder / "w.safetensors")
     with pytest.raises(ModelError, match="declare outputs: probabilities"):
         load(spec("w.safetensors"), FACTS, folder)
-    assert load(spec("w.safetensors", outputs="probabilities"), FACTS, folder).predict(X).sum(1) == pytest.approx(np.ones(5))
+    subject = load(spec("w.safetensors", outputs="probabilities"), FACTS, folder)
+    np.testing.assert_allclose(subject.predict(X).sum(1), 1, rtol=1e-6)
 
 
 def fitted():
@@ -220,7 +227,7 @@ def test_a_skops_file_is_loaded(folder):
 def test_a_skops_file_with_unknown_types_is_refused(folder):
     model = make_pipeline(FunctionTransformer(own_function), LogisticRegression()).fit(X, [0, 1, 0, 1, 0])
     skops.io.dump(model, folder / "m.skops")
-    with pytest.raises(ModelError, match="holds types that are not known to be safe: .*own_function"):
+    with pytest.raises(ModelError, match=r"holds types that are not known to be safe: .*own_function"):
         load(Load(format="sklearn", path="m.skops"), FACTS, folder)
 
 
@@ -235,7 +242,7 @@ def test_a_pickle_is_run_only_when_trusted(folder, name):
         (folder / name).write_bytes(pickle.dumps(model))
     else:
         joblib.dump(model, folder / name)
-    with pytest.raises(ModelError, match="is a pickle, which runs code on loading: save the model with skops.io.dump"):
+    with pytest.raises(ModelError, match=r"is a pickle, which runs code on loading: save the model with skops.io.dump"):
         load(Load(format="sklearn", path=name), FACTS, folder)
     subject = load(Load(format="sklearn", path=name, trust="pickle"), FACTS, folder)
     np.testing.assert_allclose(subject.predict(X), model.predict_proba(X), rtol=1e-5)
@@ -252,11 +259,11 @@ def test_broken_scikit_learn_files_are_named(folder):
     (folder / "m.skops").write_bytes(b"PK\3\4")
     (folder / "m.pkl").write_bytes(pickle.dumps(fitted())[:50])
     (folder / "m.json").write_text("{}")
-    with pytest.raises(ModelError, match="m.skops is no whole skops file"):
+    with pytest.raises(ModelError, match=r"m.skops is no whole skops file"):
         load(Load(format="sklearn", path="m.skops"), FACTS, folder)
-    with pytest.raises(ModelError, match="m.pkl cannot be unpickled"):
+    with pytest.raises(ModelError, match=r"m.pkl cannot be unpickled"):
         load(Load(format="sklearn", path="m.pkl", trust="pickle"), FACTS, folder)
-    with pytest.raises(ModelError, match="a scikit-learn model is a file of .skops"):
+    with pytest.raises(ModelError, match=r"a scikit-learn model is a file of .skops"):
         load(Load(format="sklearn", path="m.json"), FACTS, folder)
 
 

@@ -76,7 +76,7 @@ def test_features_follow_the_order_of_running_and_not_of_definition():
 def test_a_module_without_a_linear_layer_has_no_features():
     subject = TorchSubject(Answering(lambda x: x), classes=2, shape=(2,))
     assert Access.FEATURES not in subject.access
-    with pytest.raises(ModelError, match="runs no nn.Linear, so it has no features"):
+    with pytest.raises(ModelError, match=r"runs no nn.Linear, so it has no features"):
         subject.features(np.zeros((1, 2), np.float32))
 
 
@@ -139,7 +139,8 @@ def test_access_says_what_can_be_got_at(outputs, gives):
 def test_counted_subjects_answer_alike():
     subject, counts = TorchSubject(linear([[1.0, 2.0], [3.0, 4.0]]), classes=2, shape=(2,)), Counts()
     counted = Counted(subject, counts)
-    np.testing.assert_array_equal(counted.predict(np.ones((3, 2), np.float32)), subject.predict(np.ones((3, 2), np.float32)))
+    x = np.ones((3, 2), np.float32)
+    np.testing.assert_array_equal(counted.predict(x), subject.predict(x))
     counted.logits(torch.ones(4, 2, requires_grad=True)).sum().backward()
     assert (counts.forwards, counts.backwards) == (7, 4)
 
@@ -179,7 +180,7 @@ def test_wrapping_a_subject_gives_it_back():
 
 
 def test_what_is_no_model_is_named():
-    with pytest.raises(ModelError, match="a str cannot be audited; give a torch.nn.Module"):
+    with pytest.raises(ModelError, match=r"a str cannot be audited; give a torch.nn.Module"):
         wrap("model.pt", data())
     with pytest.raises(ModelError, match="a type cannot be audited"):
         wrap(nn.Linear, data())

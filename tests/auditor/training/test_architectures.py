@@ -76,14 +76,14 @@ def test_an_unknown_architecture_is_answered_with_the_nearest():
 
 
 def test_a_keyword_nobody_takes_is_named():
-    with pytest.raises(ModelError, match="'mlp' cannot be called as.*widht=3.*unexpected keyword argument 'widht'"):
+    with pytest.raises(ModelError, match=r"'mlp' cannot be called as.*widht=3.*unexpected keyword argument 'widht'"):
         build(recipe("mlp", widht=3), facts((4,)))
 
 
 def test_a_users_factory_must_return_a_module(tmp_path, monkeypatch):
     (tmp_path / "own_networks.py").write_text("def numbers(shape, classes): return [1, 2]\nsize = 3\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match="returned a list; it must return a torch.nn.Module"):
+    with pytest.raises(ModelError, match=r"returned a list; it must return a torch.nn.Module"):
         build(recipe("own_networks:numbers"), facts((4,)))
     with pytest.raises(ModelError, match="is a int, not something that can be called"):
         build(recipe("own_networks:size"), facts((4,)))

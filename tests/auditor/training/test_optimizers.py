@@ -115,7 +115,7 @@ def test_an_alias_means_its_optimizer():
 
 
 def test_an_unknown_optimizer_is_answered_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="audit.yaml:3: unknown optimizer 'adamv'; did you mean 'adam"):
+    with pytest.raises(UnknownNameError, match=r"audit.yaml:3: unknown optimizer 'adamv'; did you mean 'adam"):
         resolve("adamv", where="audit.yaml:3")
 
 

@@ -165,7 +165,7 @@ def test_a_hold_out_that_leaves_nothing_is_refused(blobs):
 
 
 def test_a_refused_combination_of_settings_is_a_clear_error(blobs):
-    with pytest.raises(ConfigError, match="sgd refuses its settings.*Nesterov momentum requires a momentum"):
+    with pytest.raises(ConfigError, match=r"sgd refuses its settings.*Nesterov momentum requires a momentum"):
         trained(blobs, settings={"momentum": 0.0})
 
 
@@ -174,7 +174,8 @@ def own_module(tmp_path, monkeypatch):
     (tmp_path / "own_training_code.py").write_text(
         "import numpy as np\n"
         "from torch import nn\n"
-        "def dropping(shape, classes): return nn.Sequential(nn.Linear(shape[0], 32), nn.Dropout(0.5), nn.Linear(32, classes))\n"
+        "def dropping(shape, classes): return nn.Sequential(nn.Linear(shape[0], 32), nn.Dropout(0.5), nn.Linear(32, "
+        "classes))\n"
         "def normed(shape, classes): return nn.Sequential(nn.BatchNorm1d(shape[0]), nn.Linear(shape[0], classes))\n"
         "def narrow(shape, classes): return nn.Linear(shape[0], classes - 1)\n"
         "def empty(shape, classes): return nn.Softmax(1)\n"

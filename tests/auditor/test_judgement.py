@@ -1007,7 +1007,7 @@ def test_contrasts_are_judged_with_their_own_margin_or_the_one_given(bench: Benc
 
 def test_judging_imports_neither_torch_nor_scipy_nor_any_probe() -> None:
     code = (
-        "import sys; import auditor.judge, auditor.frameworks as f; f.load('nist-ai-rmf');"
+        "import sys; import auditor.judgement, auditor.frameworks as f; f.load('nist-ai-rmf');"
         "heavy = {'torch', 'scipy', 'sklearn', 'art', 'matplotlib'};"
         "bad = [m for m in sys.modules if m.split('.')[0] in heavy"
         " or m.startswith(('auditor.attacks', 'auditor.checks.', 'auditor.reports'))];"
