@@ -94,6 +94,9 @@ def prepared_data(loaded: Loaded, store: Store) -> DatasetRecord:
 def planned(loaded: Loaded, options: Options, data: DatasetRecord | None = None) -> Plan:
     """The plan of an audit, its data in the store. Raises AuditorError for what is wrong before anything runs."""
     store = Store(options.store)
+    for name in options.formats:
+        if name not in plugins.names("auditor.reports"):
+            raise UnknownNameError("report", name, plugins.names("auditor.reports"), where="--format")
     shown = catalogue()
     policy, _ = bar(loaded)
     check_policy(policy, shown)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from auditor.datasets.spec import DataConfig
-from auditor.documents import Document, read, validated
+from auditor.documents import Document, read, text_of, validated
 from auditor.documents import loads as read_text
 from auditor.errors import ConfigError, UnknownNameError
 from auditor.recipe import Schedule
@@ -137,7 +137,7 @@ class Loaded:
         path = self.directory / name
         if not path.is_file():
             raise ConfigError(f"{self.document.place((key,))}: {key}: {path} does not exist")
-        return path.read_text()
+        return text_of(path)
 
     @property
     def sha256(self) -> str:

@@ -149,6 +149,8 @@ def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) 
         return f"{where}: unknown key {path!r}; {hint}"
     if problem["type"] == "missing":
         return f"{where}: {path} is missing"
+    if problem["type"] == "too_short":
+        return f"{where}: {path} needs at least {problem['ctx']['min_length']} entry"
     found = problem["input"]
     shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) or found is None else ""
     return f"{where}: {path + ': ' if path else ''}{problem['msg'].removeprefix('Value error, ')}{shown}"

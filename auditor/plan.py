@@ -164,8 +164,8 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
             raise UnknownNameError(f"parameter of {name}", key, known, where=loaded.document.place(("probes", name, key)))
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {name}: {error}") from None
+    except (TypeError, ValueError, ConfigError) as error:
+        raise ConfigError(f"{where}: probes.{name}: {error}") from None
 
 
 def _subjects(planner: Planner, entry: SubjectConfig, loaded: Loaded) -> list[PlannedSubject]:

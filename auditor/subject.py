@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -124,7 +125,7 @@ class Counted:
         """The number type of the model's inputs."""
         return self._white_box.dtype
 
-    @property
+    @cached_property
     def _white_box(self) -> WhiteBox:
         if not isinstance(self.inner, WhiteBox):
             raise TypeError(f"{type(self.inner).__name__} has no gradients: ask `access` first")

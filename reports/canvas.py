@@ -16,18 +16,47 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STAND_INS: Mapping[str, str] = {f"#01fe{i:02x}": f"var(--c{i})" for i in range(1, 9)} | {
-    "#01fea0": "var(--ink)", "#01fea1": "var(--muted)", "#01fea2": "var(--line)", "#01fea3": "var(--pass)",
-    "#01fea4": "var(--fail)", "#01fea5": "var(--unsure)", "#01fea6": "var(--none)", "#01fea7": "var(--paper)",
+    "#01fea0": "var(--ink)",
+    "#01fea1": "var(--muted)",
+    "#01fea2": "var(--line)",
+    "#01fea3": "var(--pass)",
+    "#01fea4": "var(--fail)",
+    "#01fea5": "var(--unsure)",
+    "#01fea6": "var(--none)",
+    "#01fea7": "var(--paper)",
 }
 INK, MUTED, LINE, PASS, FAIL, UNSURE, NONE, PAPER = list(STAND_INS)[8:]
 SETTINGS: Mapping[Any, Any] = {  # matplotlib's own keys and types
-    "svg.fonttype": "none", "svg.hashsalt": "auditor", "text.parse_math": False, "font.size": 11,
-    "font.family": "DejaVu Sans", "axes.edgecolor": LINE, "axes.labelcolor": MUTED, "axes.titlecolor": INK,
-    "axes.titlesize": 11, "axes.labelsize": 10.5, "xtick.color": MUTED, "ytick.color": MUTED, "text.color": INK,
-    "xtick.labelsize": 10, "ytick.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.8, "axes.axisbelow": True, "xtick.major.size": 0,
-    "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0, "legend.frameon": False,
-    "legend.fontsize": 10.5, "lines.linewidth": 1.9, "lines.markersize": 5.5, "axes.unicode_minus": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "auditor",
+    "text.parse_math": False,
+    "font.size": 11,
+    "font.family": "DejaVu Sans",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10.5,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 10.5,
+    "lines.linewidth": 1.9,
+    "lines.markersize": 5.5,
+    "axes.unicode_minus": True,
 }
 
 
@@ -71,7 +100,7 @@ def drawing(ident: str, title: str, width: float, height: float, columns: int = 
 
 def page_svg(drawn: str, ident: str, title: str) -> str:
     """A drawing made fit for the page: no prologue, no links, ids that occur once, colours that follow the page."""
-    svg = drawn[drawn.index("<svg"):]
+    svg = drawn[drawn.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{ident}-\1"', svg)

@@ -33,7 +33,11 @@ def cell(number: Number | None, metric: MetricEntry, *, chip: Chip | None = None
     if one is None:
         note = f"{wording.count(len(number.members), 'seed')}, least to greatest"
         return Cell(spread(number.members, metric), note=note, tone=f"number {tone}", chip=chip)
-    note = "exact count" if one.low is None and kind(one, metric) == "exact" else wording.interval(one.low, one.high, metric.unit)
+    note = (
+        "exact count"
+        if one.low is None and kind(one, metric) == "exact"
+        else wording.interval(one.low, one.high, metric.unit)
+    )
     return Cell(value(one, metric), note=note, tone=f"number {tone}", chip=chip, exact=repr(one.value))
 
 
@@ -69,7 +73,10 @@ def lines_table(material: Material, caption: str, lines: tuple[Line, ...], note:
     """A row for each line, a column for each group."""
     columns = (Column("Metric"), *(Column(g.name, "number") for g in material.groups))
     rows = tuple(
-        (label(line), *(cell(material.number(line, g), line.metric, chip=ruled(material, line, g)) for g in material.groups))
+        (
+            label(line),
+            *(cell(material.number(line, g), line.metric, chip=ruled(material, line, g)) for g in material.groups),
+        )
         for line in lines
     )
     return Table(caption, columns, rows, note)

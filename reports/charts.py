@@ -113,7 +113,11 @@ def _curve(axes: "Axes", one: Series, across: int, factor: int) -> None:
         at, low, high = zip(*band, strict=True)
         axes.fill_between(at, low, high, color=colour, alpha=0.16, linewidth=0)
     axes.plot(
-        xs, ys, color=colour, linestyle=DASHES[one.index % len(DASHES)], label=one.name,
+        xs,
+        ys,
+        color=colour,
+        linestyle=DASHES[one.index % len(DASHES)],
+        label=one.name,
         marker=MARKERS[one.index % len(MARKERS)] if len(kept) <= MOST_MARKERS else "",
     )
 
@@ -142,7 +146,11 @@ def _whisker(axes: "Axes", one: Series, row: float, point: Point, factor: int, *
     if point.low is not None and point.high is not None:
         axes.plot([factor * point.low, factor * point.high], [row, row], color=colour, linewidth=1.6, alpha=0.75)
     axes.plot(
-        [factor * point.value], [row], color=colour, linestyle="", marker=MARKERS[one.index % len(MARKERS)],
+        [factor * point.value],
+        [row],
+        color=colour,
+        linestyle="",
+        marker=MARKERS[one.index % len(MARKERS)],
         label=one.name if named else None,
     )
 
@@ -169,7 +177,9 @@ def _effect(axes: "Axes", effect: Effect, row: float, marker: str, factor: int) 
     if point.low is not None and point.high is not None:
         axes.plot([factor * point.low, factor * point.high], [row, row], color=colour, linewidth=2)
     fill = colour if effect.settled else PAPER
-    axes.plot([factor * point.value], [row], color=colour, marker=marker, linestyle="", markerfacecolor=fill, markersize=6)
+    axes.plot(
+        [factor * point.value], [row], color=colour, marker=marker, linestyle="", markerfacecolor=fill, markersize=6
+    )
 
 
 def _height(labels: Sequence[str], series: Sequence[object]) -> float:
@@ -192,8 +202,15 @@ def scatter(ident: str, title: str, spots: Sequence[Spot], x: Axis, y: Axis) -> 
                 canvas.axes.plot([fx * spot.x.low, fx * spot.x.high], [fy * spot.y.value] * 2, color=colour, alpha=0.6)
             if spot.y.low is not None and spot.y.high is not None:
                 canvas.axes.plot([fx * spot.x.value] * 2, [fy * spot.y.low, fy * spot.y.high], color=colour, alpha=0.6)
-            canvas.axes.plot([fx * spot.x.value], [fy * spot.y.value], color=colour, linestyle="", markersize=8,
-                             marker=MARKERS[spot.index % len(MARKERS)], label=spot.name)
+            canvas.axes.plot(
+                [fx * spot.x.value],
+                [fy * spot.y.value],
+                color=colour,
+                linestyle="",
+                markersize=8,
+                marker=MARKERS[spot.index % len(MARKERS)],
+                label=spot.name,
+            )
         _frame(canvas.axes, x, y)
         canvas.legend()
     return canvas.svg

@@ -47,14 +47,20 @@ def drawings(material: Material, probe: ProbeEntry) -> tuple[Drawn, ...]:
         else:
             found.append(drawn(metric, dots(material, probe, metric)))
     for metrics in together.values():
-        found += [curves(material, probe, tuple(metrics[i : i + MOST_PANELS])) for i in range(0, len(metrics), MOST_PANELS)]
+        found += [
+            curves(material, probe, tuple(metrics[i : i + MOST_PANELS])) for i in range(0, len(metrics), MOST_PANELS)
+        ]
     return tuple(found)
 
 
 def _numeric(lines: tuple[Line, ...]) -> str:
     """The one coordinate of these lines, where it is a number."""
     names = {name for line in lines for name in line.at}
-    return next(iter(names)) if len(names) == 1 and not any(isinstance(v, str) for line in lines for v in line.at.values()) else ""
+    return (
+        next(iter(names))
+        if len(names) == 1 and not any(isinstance(v, str) for line in lines for v in line.at.values())
+        else ""
+    )
 
 
 def _points(material: Material, lines: tuple[Line, ...]) -> list[Point]:
@@ -64,7 +70,8 @@ def _points(material: Material, lines: tuple[Line, ...]) -> list[Point]:
 
 def _series(material: Material, lines: tuple[Line, ...], x: tuple[float, ...] = ()) -> list[Series]:
     return [
-        Series(g.name, g.index, points, x) for g in material.groups[:MOST_GROUPS]
+        Series(g.name, g.index, points, x)
+        for g in material.groups[:MOST_GROUPS]
         if any(points := tuple(cells.point(material.number(line, g)) for line in lines))
     ]
 
@@ -115,7 +122,10 @@ def dots(material: Material, probe: ProbeEntry, metric: MetricEntry, reference: 
     title = metric.title
     percent = metric.unit != "number"
     svg = charts.dots(
-        f"{_ident(probe)}-{metric.name}", title, [_row(line) for line in kept], _series(material, kept),
+        f"{_ident(probe)}-{metric.name}",
+        title,
+        [_row(line) for line in kept],
+        _series(material, kept),
         Axis(title, percent=percent, reference=reference),
     )
     more = f" The first {MOST_ROWS} of {len(lines)} rows are drawn." if len(lines) > MOST_ROWS else ""
@@ -123,7 +133,7 @@ def dots(material: Material, probe: ProbeEntry, metric: MetricEntry, reference: 
 
 
 def _row(line: Line) -> str:
-    return ", ".join(wording.coordinate(name, line.at[name]) for name in sorted(line.at, reverse=True))
+    return ", ".join(wording.coordinate(name, line.at[name]) for name in sorted(line.at))
 
 
 def _caption(material: Material) -> str:
@@ -153,8 +163,13 @@ def _evasion(material: Material, probe: ProbeEntry) -> list[Drawn]:
 
 
 def _ood(material: Material, probe: ProbeEntry) -> list[Drawn]:
-    wanted = [m for m in probe.metrics if m.name in {"auroc", "mean_auroc"} and len(material.lines(probe, m)) > 1]
-    return [drawn(m, dots(material, probe, m, reference=0.5)) for m in wanted]
+    means = Drawn(frozenset({"mean_auroc"}), frozenset())  # in the table above, and the mean of what is drawn
+    auroc = _metric(probe, "auroc")
+    return (
+        [means, drawn(auroc, dots(material, probe, auroc, reference=0.5))]
+        if len(material.lines(probe, auroc)) > 1
+        else []
+    )
 
 
 def _accuracy(material: Material, probe: ProbeEntry) -> list[Drawn]:
@@ -173,6 +188,9 @@ def _membership(material: Material, probe: ProbeEntry) -> list[Drawn]:
 
 
 OWN: Mapping[str, Callable[[Material, ProbeEntry], list[Drawn]]] = {
-    "accuracy": _accuracy, "calibration": _calibration, "evasion.linf": _evasion, "ood.scores": _ood,
+    "accuracy": _accuracy,
+    "calibration": _calibration,
+    "evasion.linf": _evasion,
+    "ood.scores": _ood,
     "privacy.membership": _membership,
 }

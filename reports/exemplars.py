@@ -50,7 +50,8 @@ def _picture(material: Material, arrays: Arrays, index: int) -> Picture:
     low, high = material.record.dataset.range
     label, prediction = (_class(material, int(arrays[name][index])) for name in ("label", "prediction"))
     return Picture(
-        before=png(arrays["before"][index], low, high), after=png(arrays["after"][index], low, high),
+        before=png(arrays["before"][index], low, high),
+        after=png(arrays["after"][index], low, high),
         alt=f"A row of class {label} before and after the change; afterwards read as {prediction}",
         caption=f"{label} → {prediction}",
     )
@@ -70,15 +71,28 @@ def png(image: Values, low: float, high: float) -> str:
     times = max(1, SIDE // max(pixels.shape[:2]))
     pixels = np.repeat(np.repeat(pixels, times, axis=0), times, axis=1)
     stream = io.BytesIO()
-    imsave(stream, np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels, format="png", metadata={"Software": "auditor"})
+    imsave(
+        stream,
+        np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels,
+        format="png",
+        metadata={"Software": "auditor"},
+    )
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _table(material: Material, result: Result, arrays: Arrays) -> Table:
-    columns = (Column("Labelled"), Column("Read as, after"), Column("Features changed", "number"), Column("Largest changes"))
+    columns = (
+        Column("Labelled"),
+        Column("Read as, after"),
+        Column("Features changed", "number"),
+        Column("Largest changes"),
+    )
     rows = tuple(
-        (Cell(_class(material, int(arrays["label"][i])), head=True), Cell(_class(material, int(arrays["prediction"][i]))),
-         *_changes(arrays["before"][i].reshape(-1), arrays["after"][i].reshape(-1)))
+        (
+            Cell(_class(material, int(arrays["label"][i])), head=True),
+            Cell(_class(material, int(arrays["prediction"][i]))),
+            *_changes(arrays["before"][i].reshape(-1), arrays["after"][i].reshape(-1)),
+        )
         for i in range(min(SHOWN, len(arrays["label"])))
     )
     return Table(f"Exemplars from {result.subject}", columns, rows)

@@ -26,7 +26,8 @@ RATES: Floats = np.array([0.001, 0.01, 0.05, 0.1, 0.5])
 def pooled(material: Material, probe: ProbeEntry, group: Group, names: tuple[str, ...]) -> Arrays | None:
     """The named arrays of a group's completed results, one after the other; None where one of them lacks any."""
     found = [
-        arrays for result in material.results(probe.id, group)
+        arrays
+        for result in material.results(probe.id, group)
         if result.outcome == "completed" and all(n in (arrays := material.facts.samples(result)) for n in names)
     ]
     return {name: np.concatenate([arrays[name] for arrays in found]) for name in names} if found else None
@@ -78,11 +79,21 @@ def _commonest(group: Group, classes: tuple[str, ...], counts: npt.NDArray[np.in
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:LARGEST_MATRIX]
     rows = tuple(
-        (Cell(classes[i], head=True), Cell(classes[j]), Cell(wording.whole(int(wrong[i, j])), tone="number"),
-         Cell(wording.amount(wrong[i, j] / counts[i].sum(), "share"), tone="number"))
-        for i, j in (divmod(int(at), len(classes)) for at in order) if wrong[i, j]
+        (
+            Cell(classes[i], head=True),
+            Cell(classes[j]),
+            Cell(wording.whole(int(wrong[i, j])), tone="number"),
+            Cell(wording.amount(wrong[i, j] / counts[i].sum(), "share"), tone="number"),
+        )
+        for i, j in (divmod(int(at), len(classes)) for at in order)
+        if wrong[i, j]
     )
-    columns = (Column("Labelled"), Column("Predicted"), Column("Rows", "number"), Column("Share of the class", "number"))
+    columns = (
+        Column("Labelled"),
+        Column("Predicted"),
+        Column("Rows", "number"),
+        Column("Share of the class", "number"),
+    )
     return Table(f"Commonest confusions of {group.name}", columns, rows, f"Counted {_over(group)}.")
 
 
@@ -102,8 +113,11 @@ def reliability_diagram(material: Material, probe: ProbeEntry, ident: str) -> Ch
         f"with fewer than {FEWEST} are left out. Below the dotted line a model is surer than it is right."
     )
     svg = charts.curves(
-        f"{ident}-reliability", title, (Panel(series, Axis("share of right answers", percent=True, low=0, high=1.02)),),
-        Axis("mean confidence", percent=True, low=0, high=1.02), diagonal=True,
+        f"{ident}-reliability",
+        title,
+        (Panel(series, Axis("share of right answers", percent=True, low=0, high=1.02)),),
+        Axis("mean confidence", percent=True, low=0, high=1.02),
+        diagonal=True,
     )
     return Chart(title, caption, svg, _bins_table(title, binned))
 
@@ -127,11 +141,21 @@ def _bins(arrays: Arrays) -> tuple[Bin, ...]:
 
 
 def _bins_table(title: str, binned: list[tuple[Group, tuple[Bin, ...]]]) -> Table:
-    columns = (Column("Group"), Column("Answers", "number"), Column("Mean confidence", "number"), Column("Right", "number"))
+    columns = (
+        Column("Group"),
+        Column("Answers", "number"),
+        Column("Mean confidence", "number"),
+        Column("Right", "number"),
+    )
     rows = tuple(
-        (Cell(g.name, head=True), Cell(wording.whole(b.rows), tone="number"),
-         Cell(wording.amount(b.sure, "share"), tone="number"), Cell(wording.amount(b.right, "share"), tone="number"))
-        for g, bins in binned for b in bins
+        (
+            Cell(g.name, head=True),
+            Cell(wording.whole(b.rows), tone="number"),
+            Cell(wording.amount(b.sure, "share"), tone="number"),
+            Cell(wording.amount(b.right, "share"), tone="number"),
+        )
+        for g, bins in binned
+        for b in bins
     )
     return Table(title, columns, rows)
 
@@ -141,7 +165,9 @@ def membership_roc(material: Material, probe: ProbeEntry, ident: str) -> Chart |
     scored = [(g, each) for g in material.groups[:MOST_GROUPS] if (each := _scored(material, probe, g))]
     if not scored:
         return None
-    series = tuple(Series(g.name, g.index, _band([roc(a, GRID) for a in each]), tuple(GRID.tolist())) for g, each in scored)
+    series = tuple(
+        Series(g.name, g.index, _band([roc(a, GRID) for a in each]), tuple(GRID.tolist())) for g, each in scored
+    )
     title = "Members found by false alarms"
     caption = (
         "Both scales are logarithmic. Lines are means over the seeds of a group, bands run from its least to its greatest. The "
@@ -149,20 +175,29 @@ def membership_roc(material: Material, probe: ProbeEntry, ident: str) -> Chart |
         "with few false alarms."
     )
     svg = charts.curves(
-        f"{ident}-roc", title, (Panel(series, Axis("true-positive rate", scale="log", low=LOWEST_RATE, high=1.2)),),
-        Axis("false-positive rate", scale="log", low=LOWEST_RATE, high=1.0), diagonal=True,
+        f"{ident}-roc",
+        title,
+        (Panel(series, Axis("true-positive rate", scale="log", low=LOWEST_RATE, high=1.2)),),
+        Axis("false-positive rate", scale="log", low=LOWEST_RATE, high=1.0),
+        diagonal=True,
     )
     return Chart(title, caption, svg, _roc_table(title, scored))
 
 
 def _scored(material: Material, probe: ProbeEntry, group: Group) -> list[Arrays]:
+    """The samples of each member of the group that hold scores of training rows and of others."""
     done = (material.facts.samples(r) for r in material.results(probe.id, group) if r.outcome == "completed")
-    return [arrays for arrays in done if {"score", "member"} <= set(arrays)]
+    return [arrays for arrays in done if "score" in arrays and 0 < _members(arrays).mean() < 1]
+
+
+def _members(arrays: Arrays) -> npt.NDArray[np.bool_]:
+    """Which rows were trained on: the probe marks their identities."""
+    return np.char.startswith(arrays["row"], "member:")
 
 
 def roc(arrays: Arrays, rates: Floats) -> Floats:
     """The true-positive rate at each false-positive rate, never interpolated upwards."""
-    scores, member = arrays["score"].reshape(-1).astype(float), arrays["member"].reshape(-1).astype(bool)
+    scores, member = np.asarray(arrays["score"], np.float64)[:, 0], _members(arrays)
     others, members = np.sort(scores[~member])[::-1], np.sort(scores[member])
     allowed = (rates * len(others) + 1e-9).astype(int)
     bar = np.where(allowed < len(others), others[np.minimum(allowed, len(others) - 1)], -np.inf)
@@ -175,7 +210,9 @@ def _band(curves: list[Floats]) -> tuple[Point | None, ...]:
     stacked = np.stack(curves)
     return tuple(
         Point(mean, max(low, LOWEST_RATE / 10), high) if mean > 0 else None
-        for mean, low, high in zip(stacked.mean(0).tolist(), stacked.min(0).tolist(), stacked.max(0).tolist(), strict=True)
+        for mean, low, high in zip(
+            stacked.mean(0).tolist(), stacked.min(0).tolist(), stacked.max(0).tolist(), strict=True
+        )
     )
 
 
@@ -183,8 +220,10 @@ def _roc_table(title: str, scored: list[tuple[Group, list[Arrays]]]) -> Table:
     columns = (Column("False-positive rate"), *(Column(g.name, "number") for g, _ in scored))
     means = [np.mean([roc(a, RATES) for a in each], axis=0) for _, each in scored]
     rows = tuple(
-        (Cell(wording.amount(float(rate), "share"), head=True),
-         *(Cell(wording.amount(float(mean[i]), "share"), tone="number") for mean in means))
+        (
+            Cell(wording.amount(float(rate), "share"), head=True),
+            *(Cell(wording.amount(float(mean[i]), "share"), tone="number") for mean in means),
+        )
         for i, rate in enumerate(RATES)
     )
     return Table(title, columns, rows, "Means over seeds, as drawn; the measured rates with their intervals are above.")

@@ -22,8 +22,12 @@ def render(facts: Facts, findings: Findings) -> bytes:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("auditor.reports", "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False,  # noqa: S701  # Markdown, escaped by the filter `md`
+        loader=PackageLoader("auditor.reports", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # Markdown, escaped by the filter `md`
     )
     environment.filters |= {"md": escape, "cell": cell, "align": align}
     return environment
@@ -38,7 +42,12 @@ def cell(of: Cell) -> str:
     """A table cell: value, note and state in one line."""
     chip = f"{of.chip.icon} {of.chip.text}".strip() if of.chip else ""
     links = ", ".join(text for _, text in of.links)
-    parts = [f"**{escape(of.text)}**" if of.head and of.text else escape(of.text), escape(links), escape(of.note), escape(chip)]
+    parts = [
+        f"**{escape(of.text)}**" if of.head and of.text else escape(of.text),
+        escape(links),
+        escape(of.note),
+        escape(chip),
+    ]
     return "<br>".join(part for part in parts if part)
 
 

@@ -89,8 +89,14 @@ class Material:
         for metric in known.metrics:
             missing.pop(metric.name, None)
         extra = tuple(
-            MetricEntry(name=m.metric, title=m.metric.replace("_", " "), better=m.better, kind=m.kind, unit="number",
-                        at=tuple(sorted(m.at)))
+            MetricEntry(
+                name=m.metric,
+                title=m.metric.replace("_", " "),
+                better=m.better,
+                kind=m.kind,
+                unit="number",
+                at=tuple(sorted(m.at)),
+            )
             for m in missing.values()
         )
         return known.model_copy(update={"metrics": (*known.metrics, *extra), "title": known.title or probe})
@@ -127,11 +133,16 @@ class Material:
     def findings_on(self, line: Line, group: Group | None = None) -> tuple[Finding, ...]:
         """The findings that speak of this line, worst first."""
         ids = group.ids if group else None
-        return tuple(sorted(
-            (f for f in self.findings.findings
-             if f.metric == line.qualified and matches_at(f.at, line.at) and (ids is None or f.subject in ids)),
-            key=lambda f: WORST[f.state],
-        ))
+        return tuple(
+            sorted(
+                (
+                    f
+                    for f in self.findings.findings
+                    if f.metric == line.qualified and matches_at(f.at, line.at) and (ids is None or f.subject in ids)
+                ),
+                key=lambda f: WORST[f.state],
+            )
+        )
 
     @cached_property
     def headlines(self) -> tuple[Line, ...]:

@@ -20,20 +20,36 @@ def report(facts: Facts, findings: Findings) -> Report:
     material = Material(facts, findings)
     probes = tuple(probe_section(material, p) for p in material.probes)
     return Report(
-        language="en", title=f"{material.record.audit.name}: security and robustness audit", contents=_contents(probes),
-        banner=banner(material), scope=scope(material), scorecard=scorecard(material), findings=findings_section(material),
-        optimizers=optimizers_section(material), probes=probes, framework=framework_section(material), cards=cards(material),
-        appendix=appendix(material), colophon=_colophon(material),
+        language="en",
+        title=f"{material.record.audit.name}: security and robustness audit",
+        contents=_contents(probes),
+        banner=banner(material),
+        scope=scope(material),
+        scorecard=scorecard(material),
+        findings=findings_section(material),
+        optimizers=optimizers_section(material),
+        probes=probes,
+        framework=framework_section(material),
+        cards=cards(material),
+        appendix=appendix(material),
+        colophon=_colophon(material),
     )
 
 
 def _contents(probes: tuple[ProbeSection, ...]) -> tuple[Link, ...]:
     return (
-        Link("#verdict", "Verdict"), Link("#scope", "Scope and limits"), Link("#scorecard", "Scorecard"), Link("#findings", "Findings"),
+        Link("#verdict", "Verdict"),
+        Link("#scope", "Scope and limits"),
+        Link("#scorecard", "Scorecard"),
+        Link("#findings", "Findings"),
         Link("#optimizers", "Optimizer comparison"),
         Link("#probes", "Probes", tuple(Link(f"#{p.anchor}", p.title) for p in probes)),
-        Link("#framework", "NIST AI RMF"), Link("#cards", "Model and data cards"), Link("#reproduction", "Reproduction"),
-        Link("#methods", "Methods"), Link("#evidence", "Evidence index"), Link("#glossary", "Glossary"),
+        Link("#framework", "NIST AI RMF"),
+        Link("#cards", "Model and data cards"),
+        Link("#reproduction", "Reproduction"),
+        Link("#methods", "Methods"),
+        Link("#evidence", "Evidence index"),
+        Link("#glossary", "Glossary"),
     )
 
 

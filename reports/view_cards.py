@@ -11,7 +11,11 @@ from .page import Cards, Cell, Column, Fact, Table
 
 NOT_STATED = "not stated"
 STATED: Mapping[str, str] = {
-    "intended_use": "Intended use", "out_of_scope": "Out of scope", "owners": "Owners", "contact": "Contact",
+    "intended_use": "Intended use",
+    "out_of_scope": "Out of scope",
+    "limitations": "Limitations",
+    "owners": "Owners",
+    "contact": "Contact",
 }
 MOST_CLASSES = 40
 
@@ -29,9 +33,14 @@ def _model(material: Material) -> tuple[Fact, ...]:
     data = material.record.dataset
     shape = " × ".join(str(n) for n in data.shape)
     return (
-        *facts, Fact("Task", f"classification of inputs of shape {shape} into {wording.count(len(data.classes), 'class', 'classes')}"),
+        *facts,
+        Fact(
+            "Task",
+            f"classification of inputs of shape {shape} into {wording.count(len(data.classes), 'class', 'classes')}",
+        ),
         Fact("Evaluation data", f"{wording.whole(data.rows.get('test', 0))} test rows of {data.id}"),
-        Fact("Results", "see the scorecard; each number has its interval"), Fact("Limits", "see what was not tested, and each probe's blind spots"),
+        Fact("Results", "see the scorecard; each number has its interval"),
+        Fact("Limits of the evidence", "see what was not tested, and each probe's blind spots"),
     )
 
 
@@ -44,8 +53,12 @@ def said(value: Any) -> str:  # any JSON value
 
 def _recipes(material: Material) -> Table:
     columns = (
-        Column("Group"), Column("Made by"), Column("Architecture"), Column("Optimizer"), Column("Objective"), Column("Variant"),
-        Column("Models", "number"), Column("Access"), Column("Weights, sha256"),
+        Column("Group"),
+        Column("Architecture"),
+        Column("Optimizer"),
+        Column("Models", "number"),
+        Column("Access"),
+        Column("Weights, sha256"),
     )
     return Table("The models", columns, tuple(_recipe_row(g) for g in material.groups))
 
@@ -55,9 +68,11 @@ def _recipe_row(group: Group) -> tuple[Cell, ...]:
     recipe = first.training.recipe if first.training else {}
     digests = [m.sha256 for m in group.members if m.sha256]
     return (
-        Cell(group.id, head=True, tone=f"swatch-{group.index % 8 + 1}"), Cell(_origin(first)), Cell(str(recipe.get("architecture", NOT_STATED))),
-        Cell(first.optimizer or NOT_STATED), Cell(str(recipe.get("objective", NOT_STATED))), Cell(first.variant),
-        Cell(str(len(group.members)), tone="number"), Cell(", ".join(first.access) or "none"),
+        Cell(group.id, note=_origin(first), head=True, tone=f"swatch-{group.index % 8 + 1}"),
+        Cell(str(recipe.get("architecture", NOT_STATED)), note=first.variant),
+        Cell(first.optimizer or NOT_STATED, note=f"objective {recipe.get('objective', NOT_STATED)}"),
+        Cell(str(len(group.members)), tone="number"),
+        Cell(", ".join(first.access) or "none"),
         Cell(", ".join(d[:12] for d in digests) or NOT_STATED, tone="digest"),
     )
 
@@ -65,7 +80,7 @@ def _recipe_row(group: Group) -> tuple[Cell, ...]:
 def _origin(subject: SubjectRecord) -> str:
     if subject.loaded:
         return f"loaded from {subject.loaded.get('format', 'a file')}"
-    return "trained by this audit" if subject.training else NOT_STATED
+    return "trained by this audit" if subject.training else "handed in"
 
 
 def _dataset(material: Material) -> tuple[Fact, ...]:
@@ -73,10 +88,15 @@ def _dataset(material: Material) -> tuple[Fact, ...]:
     low, high = data.range
     rows = ", ".join(f"{split} {wording.whole(n)}" for split, n in sorted(data.rows.items(), reverse=True))
     return (
-        Fact("Name", data.id), Fact("Description", data.description or NOT_STATED), Fact("Licence", data.licence or NOT_STATED),
-        Fact("Rows", rows), Fact("Shape of one input", " × ".join(str(n) for n in data.shape)),
-        Fact("Range of values", f"{low:g} to {high:g}"), Fact("Classes", _class_line(data.classes)),
-        Fact("Balance", _imbalance(data.class_counts)), Fact("Out-of-distribution sets", ", ".join(data.ood) or "none"),
+        Fact("Name", data.id),
+        Fact("Description", data.description or NOT_STATED),
+        Fact("Licence", data.licence or NOT_STATED),
+        Fact("Rows", rows),
+        Fact("Shape of one input", " × ".join(str(n) for n in data.shape)),
+        Fact("Range of values", f"{low:g} to {high:g}"),
+        Fact("Classes", _class_line(data.classes)),
+        Fact("Balance", _imbalance(data.class_counts)),
+        Fact("Out-of-distribution sets", ", ".join(data.ood) or "none"),
         Fact("Content, sha256", data.sha256, code=True),
     )
 

@@ -45,8 +45,12 @@ def _name(of: Contrast | ContrastFinding) -> tuple[str, Place, str, str]:
 def contrasts(material: Material) -> Table | None:
     """A row for each metric, place and pair."""
     columns = (
-        Column("Metric"), Column("Pair", note="b − a"), Column("Difference", "number"), Column("Adjusted p", "number"),
-        Column("Detectable", "number", "at least"), Column("Verdict"),
+        Column("Metric"),
+        Column("Pair", note="b − a"),
+        Column("Difference", "number"),
+        Column("Adjusted p", "number"),
+        Column("Detectable", "number", "at least"),
+        Column("Verdict"),
     )
     rows = tuple(_row(material, one) for one in compared(material))
     return Table("Paired contrasts between groups", columns, rows, tone="contrasts") if rows else None
@@ -55,13 +59,21 @@ def contrasts(material: Material) -> Table | None:
 def _row(material: Material, one: Compared) -> tuple[Cell, ...]:
     c, unit = one.contrast, one.line.metric.unit
     detectable = "–" if c.minimum_detectable is None else wording.difference(c.minimum_detectable, unit).lstrip("+")
-    alike = {True: "equally accurate", False: "not equally accurate", None: "equal accuracy not shown"}[c.accuracy_equivalent]
+    alike = {True: "equally accurate", False: "not equally accurate", None: "equal accuracy not shown"}[
+        c.accuracy_equivalent
+    ]
     chip = VERDICTS[one.said.verdict] if one.said else wording.STATES["not-assessed"]
     return (
-        cells.label(one.line), Cell(_pair(material, c), note=f"{wording.count(c.pairs, 'pair')}, {alike}"),
-        Cell(wording.difference(c.difference, unit), note=wording.signed_interval(c.low, c.high, unit), tone="number",
-             exact=repr(c.difference)),
-        Cell(wording.p_value(c.adjusted_p), tone="number"), Cell(detectable, tone="number"),
+        cells.label(one.line),
+        Cell(_pair(material, c), note=f"{wording.count(c.pairs, 'pair')}, {alike}"),
+        Cell(
+            wording.difference(c.difference, unit),
+            note=wording.signed_interval(c.low, c.high, unit),
+            tone="number",
+            exact=repr(c.difference),
+        ),
+        Cell(wording.p_value(c.adjusted_p), tone="number"),
+        Cell(detectable, tone="number"),
         Cell("", chip=chip, note=_why(one), tone="reason"),
     )
 
@@ -85,7 +97,9 @@ def forest(material: Material) -> Chart | None:
     if not lines:
         return None
     kept = [one for one in shares if id(one.line) in lines]
-    labels = {id(one.line): ", ".join(t for t in (one.line.metric.title, wording.place(one.line.at)) if t) for one in kept}
+    labels = {
+        id(one.line): ", ".join(t for t in (one.line.metric.title, wording.place(one.line.at)) if t) for one in kept
+    }
     title = "Differences between groups, with their intervals"
     left = len({id(one.line) for one in shares}) - len(lines)
     more = f" The first {len(lines)} metrics are drawn; the table above shows all." if left else ""
@@ -94,7 +108,13 @@ def forest(material: Material) -> Chart | None:
         f"(grey) or inconclusive (amber). Whether more is better differs by metric.{more}"
     )
     pairs = _effects(material, kept, lines)
-    svg = charts.forest("forest", title, list(labels.values()), pairs, Axis("difference in percentage points", percent=True, reference=0.0))
+    svg = charts.forest(
+        "forest",
+        title,
+        list(labels.values()),
+        pairs,
+        Axis("difference in percentage points", percent=True, reference=0.0),
+    )
     return Chart(title, caption, svg, _forest_table(material, title, kept))
 
 
@@ -116,11 +136,21 @@ def _effect(one: Compared) -> Effect:
 
 
 def _forest_table(material: Material, title: str, kept: list[Compared]) -> Table:
-    columns = (Column("Metric"), Column("Pair"), Column("Difference", "number"), Column("Interval", "number"), Column("Verdict"))
+    columns = (
+        Column("Metric"),
+        Column("Pair"),
+        Column("Difference", "number"),
+        Column("Interval", "number"),
+        Column("Verdict"),
+    )
     rows = tuple(
-        (cells.label(one.line), Cell(_pair(material, one.contrast)), Cell(wording.difference(one.contrast.difference, "share"), tone="number"),
-         Cell(wording.signed_interval(one.contrast.low, one.contrast.high, "share"), tone="number"),
-         Cell(one.said.verdict if one.said else "not judged"))
+        (
+            cells.label(one.line),
+            Cell(_pair(material, one.contrast)),
+            Cell(wording.difference(one.contrast.difference, "share"), tone="number"),
+            Cell(wording.signed_interval(one.contrast.low, one.contrast.high, "share"), tone="number"),
+            Cell(one.said.verdict if one.said else "not judged"),
+        )
         for one in kept
     )
     return Table(title, columns, rows)

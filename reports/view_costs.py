@@ -28,7 +28,7 @@ def cost(material: Material, group: Group) -> Cost:
     spent: dict[str, float] = {}
     for unit in material.facts.timings.units:
         if unit.kind == "fit" and unit.probe is None and unit.subject in ids:
-            spent[str(unit.subject)] = unit.cpu_seconds
+            spent[str(unit.subject)] = unit.detail.get("cpu_seconds", unit.cpu_seconds)  # without imports and saving
     if not spent:
         return Cost(None, 0)
     values = np.array([spent[name] for name in sorted(spent)])
@@ -42,9 +42,14 @@ def costs(material: Material) -> Table | None:
     if not groups:
         return None
     columns = (
-        Column("Group"), Column("CPU time", "number", "a model"), Column("Operations", "number", "floating point"),
-        Column("Learning rate", "number"), Column("Epochs", "number"), Column("Steps", "number"),
-        Column("To target", "number", "steps"), Column("Tuning", "number", "trials"),
+        Column("Group"),
+        Column("CPU time", "number", "a model"),
+        Column("Operations", "number", "floating point"),
+        Column("Learning rate", "number"),
+        Column("Epochs", "number"),
+        Column("Steps", "number"),
+        Column("To target", "number", "steps"),
+        Column("Tuning", "number", "trials"),
     )
     note = "Times depend on the machine and are no part of the record; operations and steps do not and are."
     return Table("Cost of training", columns, tuple(_cost_row(material, g) for g in groups), note)
@@ -56,11 +61,17 @@ def _cost_row(material: Material, group: Group) -> tuple[Cell, ...]:
     targets = sorted(t.steps_to_target for t in trained if t.steps_to_target is not None)
     trials = max((len(t.tuning.get("trials", ())) if t.tuning else 0 for t in trained), default=0)
     return (
-        Cell(group.name, head=True, tone=f"swatch-{group.index % 8 + 1}"), _time(cost(material, group)),
-        Cell(_range([t.flops for t in trained]), tone="number"), Cell(wording.listed(f"{r:.3g}" for r in rates), tone="number"),
-        Cell(_range([t.epochs for t in trained]), tone="number"), Cell(_range([t.steps for t in trained]), tone="number"),
-        Cell(_range(targets) if targets else "–", tone="number",
-             note="" if len(targets) in {0, len(trained)} else f"{len(trained) - len(targets)} never reached it"),
+        Cell(group.name, head=True, tone=f"swatch-{group.index % 8 + 1}"),
+        _time(cost(material, group)),
+        Cell(_range([t.flops for t in trained]), tone="number"),
+        Cell(wording.listed(f"{r:.3g}" for r in rates), tone="number"),
+        Cell(_range([t.epochs for t in trained]), tone="number"),
+        Cell(_range([t.steps for t in trained]), tone="number"),
+        Cell(
+            _range(targets) if targets else "–",
+            tone="number",
+            note="" if len(targets) in {0, len(trained)} else f"{len(trained) - len(targets)} never reached it",
+        ),
         Cell(wording.whole(trials) if trials else "not tuned", tone="number"),
     )
 
@@ -68,8 +79,10 @@ def _cost_row(material: Material, group: Group) -> tuple[Cell, ...]:
 def _time(spent: Cost) -> Cell:
     if spent.cpu is None:
         return Cell("–", note="not timed", tone="absent")
-    span = "one run, no interval" if spent.cpu.low is None or spent.cpu.high is None else (
-        f"{wording.seconds(spent.cpu.low)} to {wording.seconds(spent.cpu.high)}"
+    span = (
+        "one run, no interval"
+        if spent.cpu.low is None or spent.cpu.high is None
+        else (f"{wording.seconds(spent.cpu.low)} to {wording.seconds(spent.cpu.high)}")
     )
     return Cell(wording.seconds(spent.cpu.value), note=span, tone="number", exact=repr(spent.cpu.value))
 
@@ -98,7 +111,8 @@ def pareto(material: Material) -> Chart | None:
     if line is None:
         return None
     spots = [
-        Spot(g.name, g.index, x, y) for g in material.groups
+        Spot(g.name, g.index, x, y)
+        for g in material.groups
         if (x := cost(material, g).cpu) and (y := cells.point(material.number(line, g)))
     ]
     if len(spots) < 2:
@@ -107,8 +121,15 @@ def pareto(material: Material) -> Chart | None:
     title = f"{name}, against the cost of training"
     columns = (Column("Group"), Column("Training, CPU time", "number"), Column(name, "number"))
     rows = tuple(
-        (Cell(s.name, head=True), Cell(wording.seconds(s.x.value), tone="number"),
-         Cell(wording.amount(s.y.value, line.metric.unit), note=wording.interval(s.y.low, s.y.high, line.metric.unit), tone="number"))
+        (
+            Cell(s.name, head=True),
+            Cell(wording.seconds(s.x.value), tone="number"),
+            Cell(
+                wording.amount(s.y.value, line.metric.unit),
+                note=wording.interval(s.y.low, s.y.high, line.metric.unit),
+                tone="number",
+            ),
+        )
         for s in spots
     )
     caption = "Up and to the left is better: more of the metric for less training. Whiskers are intervals over seeds."

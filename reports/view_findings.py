@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from auditor.record import Unit
 from auditor.policy import Finding, Level
+from auditor.record import Unit
 
 from . import wording
 from .material import Material, key
@@ -25,9 +25,11 @@ def findings_section(material: Material) -> FindingsSection:
     open_ones = [f for f in found if f.state != "pass"]
     passed = [f for f in found if f.state == "pass"]
     return FindingsSection(
-        lead=_lead(material), counts=state_counts(material),
+        lead=_lead(material),
+        counts=state_counts(material),
         cards=_cards(material, open_ones),
-        passed=_passed(material, passed) if passed else None, notes=material.findings.notes,
+        passed=_passed(material, passed) if passed else None,
+        notes=material.findings.notes,
     )
 
 
@@ -51,14 +53,24 @@ def _card(material: Material, group: tuple[Finding, ...], index: int) -> Finding
     first = group[0]
     unit = _unit(material, first)
     level = SEVERITIES[first.severity]
-    weight = "shown, does not decide the verdict" if not first.counts else "accepted" if first.state == "waived" else (
-        "counts towards the verdict"
+    weight = (
+        "shown, does not decide the verdict"
+        if not first.counts
+        else "accepted"
+        if first.state == "waived"
+        else ("counts towards the verdict")
     )
     return FindingCard(
-        anchor=f"finding-{index}", chip=wording.STATES[first.state], severity=Chip(f"{level.text}, {weight}", level.tone, level.icon),
-        title=first.title or _title(material, first), rule=first.rule,
-        where=", ".join(t for t in (_title(material, first), wording.place(first.at)) if t), bar=wording.threshold(first.threshold, unit),
-        models=Table(f"{first.rule}, {wording.STATES[first.state].text}", MODELS, tuple(_model(f, unit) for f in group)),
+        anchor=f"finding-{index}",
+        chip=wording.STATES[first.state],
+        severity=Chip(f"{level.text}, {weight}", level.tone, level.icon),
+        title=first.title or _title(material, first),
+        rule=first.rule,
+        where=", ".join(t for t in (_title(material, first), wording.place(first.at)) if t),
+        bar=wording.threshold(first.threshold, unit),
+        models=Table(
+            f"{first.rule}, {wording.STATES[first.state].text}", MODELS, tuple(_model(f, unit) for f in group)
+        ),
         references=wording.references(first.references),
     )
 
@@ -70,7 +82,8 @@ def _model(finding: Finding, unit: wording.Unit) -> tuple[Cell, ...]:
     return (
         Cell(finding.subject or "no model matched", head=True),
         Cell(measured, note=span, tone="number", exact="" if finding.value is None else repr(finding.value)),
-        Cell(why, tone="reason"), Cell(finding.fingerprint[:16], tone="digest"),
+        Cell(why, tone="reason"),
+        Cell(finding.fingerprint[:16], tone="digest"),
     )
 
 
@@ -100,12 +113,22 @@ def _waiver(finding: Finding) -> str:
 
 
 def _passed(material: Material, passed: list[Finding]) -> Table:
-    columns = (Column("Rule"), Column("Metric"), Column("Model"), Column("Measured", "number"), Column("Bar"), Column("Severity"))
+    columns = (
+        Column("Rule"),
+        Column("Metric"),
+        Column("Model"),
+        Column("Measured", "number"),
+        Column("Bar"),
+        Column("Severity"),
+    )
     rows = tuple(
         (
-            Cell(f.rule, head=True), Cell(f.title or _title(material, f), note=wording.place(f.at)), Cell(f.subject or "all"),
+            Cell(f.rule, head=True),
+            Cell(f.title or _title(material, f), note=wording.place(f.at)),
+            Cell(f.subject or "all"),
             Cell(_measured(f, _unit(material, f)), tone="number", exact="" if f.value is None else repr(f.value)),
-            Cell(wording.threshold(f.threshold, _unit(material, f)), tone="bar"), Cell(f.severity),
+            Cell(wording.threshold(f.threshold, _unit(material, f)), tone="bar"),
+            Cell(f.severity),
         )
         for f in passed
     )

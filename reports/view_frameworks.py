@@ -22,7 +22,8 @@ def framework_section(material: Material) -> FrameworkSection:
     rmf = frameworks.load("nist-ai-rmf")
     cells = frameworks.coverage(rmf, material.record, material.facts.catalogue)
     counts = tuple(
-        Chip(f"{sum(c.state == state for c in cells)} {chip.text}", chip.tone, chip.icon) for state, chip in STATES.items()
+        Chip(f"{sum(c.state == state for c in cells)} {chip.text}", chip.tone, chip.icon)
+        for state, chip in STATES.items()
     )
     return FrameworkSection(
         lead=(
@@ -31,13 +32,18 @@ def framework_section(material: Material) -> FrameworkSection:
             f"partly supported where such a result is part of the evidence and a person must conclude. "
             f"All {wording.count(len(cells), 'subcategory', 'subcategories')} are listed, the empty ones too."
         ),
-        counts=counts, functions=_functions(rmf, cells), source=_source(rmf), others=_others(material),
+        counts=counts,
+        functions=_functions(rmf, cells),
+        source=_source(rmf),
+        others=_others(material),
     )
 
 
 def _functions(rmf: Framework, cells: tuple[frameworks.Cell, ...]) -> tuple[tuple[str, Table], ...]:
     names = dict.fromkeys(c.id.split()[0] for c in cells)
-    return tuple((_summary(name, of), _table(name, of)) for name in names if (of := [c for c in cells if c.id.startswith(name)]))
+    return tuple(
+        (_summary(name, of), _table(name, of)) for name in names if (of := [c for c in cells if c.id.startswith(name)])
+    )
 
 
 def _summary(name: str, cells: list[frameworks.Cell]) -> str:
@@ -46,13 +52,24 @@ def _summary(name: str, cells: list[frameworks.Cell]) -> str:
 
 
 def _table(name: str, cells: list[frameworks.Cell]) -> Table:
-    columns = (Column("Subcategory"), Column("State"), Column("Evidence in this record"), Column("Statement of the framework"))
+    columns = (
+        Column("Subcategory"),
+        Column("State"),
+        Column("Evidence in this record"),
+        Column("Statement of the framework"),
+    )
     rows = tuple(
-        (Cell(c.id, head=True, tone="id"), Cell("", chip=STATES[c.state]), Cell("", links=_links(c.evidence), note=_sentence(c.reason)),
-         Cell(c.statement, tone="statement"))
+        (
+            Cell(c.id, head=True, tone="id"),
+            Cell("", chip=STATES[c.state]),
+            Cell("", links=_links(c.evidence), note=_sentence(c.reason)),
+            Cell(c.statement, tone="statement"),
+        )
         for c in cells
     )
-    return Table(f"{name}, {wording.count(len(cells), 'subcategory', 'subcategories')}", columns, rows, tone="framework")
+    return Table(
+        f"{name}, {wording.count(len(cells), 'subcategory', 'subcategories')}", columns, rows, tone="framework"
+    )
 
 
 def _sentence(text: str) -> str:
@@ -74,9 +91,14 @@ def _others(material: Material) -> Table | None:
         framework = frameworks.load(name)
         for c in frameworks.coverage(framework, material.record, material.facts.catalogue):
             if c.evidence:
-                rows.append((
-                    Cell(wording.FRAMEWORKS.get(name, name), head=True), Cell(c.id, tone="id"), Cell(c.statement), Cell("", links=_links(c.evidence)),
-                ))
+                rows.append(
+                    (
+                        Cell(wording.FRAMEWORKS.get(name, name), head=True),
+                        Cell(c.id, tone="id"),
+                        Cell(c.statement),
+                        Cell("", links=_links(c.evidence)),
+                    )
+                )
     columns = (Column("Vocabulary"), Column("Item"), Column("Title"), Column("Evidence"))
     return Table("Other vocabularies, items with reliable evidence", columns, tuple(rows)) if rows else None
 

@@ -13,9 +13,13 @@ from .view_costs import costs, pareto
 def optimizers_section(material: Material) -> Optimizers:
     """Everything that compares groups with each other."""
     if len(material.groups) < 2:
-        return Optimizers("One group of models was audited, so there is nothing to compare.", None, costs(material), None, (), "")
+        return Optimizers(
+            "One group of models was audited, so there is nothing to compare.", None, costs(material), None, (), ""
+        )
     drawn = [chart for chart in (forest(material), pareto(material)) if chart]
-    return Optimizers(_lead(material), _heat(material), costs(material), contrasts(material), tuple(drawn), _note(material))
+    return Optimizers(
+        _lead(material), _heat(material), costs(material), contrasts(material), tuple(drawn), _note(material)
+    )
 
 
 def _lead(material: Material) -> str:
@@ -47,8 +51,10 @@ def _heat(material: Material) -> Table:
     columns = (Column("Group"), *(Column(line.metric.title, "number", wording.place(line.at)) for line in lines))
     shades = {id(line): _shades(material, line) for line in lines}
     rows = tuple(
-        (Cell(g.name, head=True, tone=f"swatch-{g.index % 8 + 1}"),
-         *(cells.cell(material.number(line, g), line.metric, tone=shades[id(line)].get(g.id, "")) for line in lines))
+        (
+            Cell(g.name, head=True, tone=f"swatch-{g.index % 8 + 1}"),
+            *(cells.cell(material.number(line, g), line.metric, tone=shades[id(line)].get(g.id, "")) for line in lines),
+        )
         for g in material.groups
     )
     note = "The stronger the shade of a cell, the better it is in its column; a column whose intervals all overlap has none."

@@ -21,10 +21,21 @@ def probe_section(material: Material, probe: ProbeEntry) -> ProbeSection:
     shown, folded = _tables(material, probe, {name for drawn in charts for name in drawn.shows})
     pictures = exemplars(material, probe)
     return ProbeSection(
-        anchor=anchor(probe.id), title=probe.title, family=wording.FAMILIES.get(probe.family, probe.family), chips=_chips(material, probe),
-        question=prose(probe.question), method=_method(probe), facts=_facts(material, probe), tables=shown, folded=folded,
-        charts=tuple(drawn.chart for drawn in charts if drawn.chart), caveats=_caveats(material, probe),
-        pictures=pictures.pictures, picture_note=pictures.note, exemplars=pictures.table, blind_spots=probe.blind_spots,
+        anchor=anchor(probe.id),
+        title=probe.title,
+        family=wording.FAMILIES.get(probe.family, probe.family),
+        chips=_chips(material, probe),
+        question=prose(probe.question),
+        method=_method(probe),
+        facts=_facts(material, probe),
+        tables=shown,
+        folded=folded,
+        charts=tuple(drawn.chart for drawn in charts if drawn.chart),
+        caveats=_caveats(material, probe),
+        pictures=pictures.pictures,
+        picture_note=pictures.note,
+        exemplars=pictures.table,
+        blind_spots=probe.blind_spots,
         grids=tuple(grid for drawn in charts for grid in drawn.grids),
     )
 
@@ -36,7 +47,9 @@ def prose(text: str) -> tuple[Run, ...]:
 
 
 def _method(probe: ProbeEntry) -> tuple[tuple[Run, ...], ...]:
-    paragraphs = [p for p in probe.method.split("\n\n") if p.strip() and not re.match(r"\s*(Raises|Args|Returns|Yields):", p)]
+    paragraphs = [
+        p for p in probe.method.split("\n\n") if p.strip() and not re.match(r"\s*(Raises|Args|Returns|Yields):", p)
+    ]
     return tuple(prose(p) for p in paragraphs)
 
 
@@ -57,8 +70,11 @@ def _facts(material: Material, probe: ProbeEntry) -> tuple[Fact, ...]:
     results = material.results(probe.id)
     facts = [Fact("Probe", f"{probe.id}, version {probe.version}, from {probe.source}", code=True)]
     if probe.threat:
-        facts += [Fact("Attacker's goal", probe.threat.goal), Fact("Attacker knows", probe.threat.knowledge),
-                  Fact("Attacker can", probe.threat.capability)]
+        facts += [
+            Fact("Attacker's goal", probe.threat.goal),
+            Fact("Attacker knows", probe.threat.knowledge),
+            Fact("Attacker can", probe.threat.capability),
+        ]
     facts += [Fact(name, text) for name, text in _parameters(results)]
     for name in sorted({n for r in results for n in r.counts}):
         spent = sum(r.counts.get(name, 0) for r in results)
@@ -94,7 +110,11 @@ def _tables(material: Material, probe: ProbeEntry, drawn: set[str]) -> tuple[tup
             short += lines
     signs = {f"“{sign.strip()}” is {wording.KINDS[m.kind]}" for m in probe.metrics if (sign := wording.BOUNDS[m.kind])}
     note = "; ".join(sorted(signs))
-    tables = (cells.lines_table(material, f"Results of {probe.title}", tuple(short), f"{note}." if note else ""),) if short else ()
+    tables = (
+        (cells.lines_table(material, f"Results of {probe.title}", tuple(short), f"{note}." if note else ""),)
+        if short
+        else ()
+    )
     return tables, tuple(folded)
 
 

@@ -21,9 +21,13 @@ def banner(material: Material) -> Banner:
     audit, findings = material.record.audit, material.findings
     policy = findings.policy
     chip = VERDICTS[findings.verdict] if audit.complete else INCOMPLETE
-    alert = "" if audit.complete else (
-        "This audit was interrupted before it was finished. What is shown was measured; what is missing was not. "
-        f"Judged as it stands: {VERDICTS[findings.verdict].text}. Run the same command again to finish it."
+    alert = (
+        ""
+        if audit.complete
+        else (
+            "This audit was interrupted before it was finished. What is shown was measured; what is missing was not. "
+            f"Judged as it stands: {VERDICTS[findings.verdict].text}. Run the same command again to finish it."
+        )
     )
     facts = (
         Fact("Policy", str(policy.get("id", "not stated"))),
@@ -45,7 +49,9 @@ def coverage_line(material: Material) -> str:
     record = material.record
     outcomes = {name: sum(r.outcome == name for r in record.results) for name in ("completed", "skipped", "errored")}
     models = wording.count(len(record.subjects), "model")
-    groups = f" in {wording.count(len(material.groups), 'group')}" if len(material.groups) < len(record.subjects) else ""
+    groups = (
+        f" in {wording.count(len(material.groups), 'group')}" if len(material.groups) < len(record.subjects) else ""
+    )
     return (
         f"{models}{groups} on {record.dataset.id}, {wording.count(len(material.probes), 'probe')}: "
         f"{outcomes['completed']} results completed, {outcomes['skipped']} skipped, {outcomes['errored']} errored."
@@ -57,7 +63,9 @@ def contrast_line(material: Material) -> str:
     verdicts = [c.verdict for c in material.findings.contrasts]
     if not verdicts:
         return "No groups were compared with each other, so nothing is said of what the optimizer changed."
-    parts = [f"{verdicts.count(v)} {v}" for v in ("regressed", "improved", "equivalent", "inconclusive") if v in verdicts]
+    parts = [
+        f"{verdicts.count(v)} {v}" for v in ("regressed", "improved", "equivalent", "inconclusive") if v in verdicts
+    ]
     return f"{wording.count(len(verdicts), 'contrast')} between groups: {wording.listed(parts)}."
 
 
@@ -65,7 +73,11 @@ def scorecard(material: Material) -> Table:
     """The headline numbers of every group with the bar they are held against."""
     columns = (Column("Question"), Column("Bar"), *(Column(g.name, "number") for g in material.groups))
     rows = [
-        (cells.label(line), Cell(_bar(material, line), tone="bar"), *(_score(material, line, g) for g in material.groups))
+        (
+            cells.label(line),
+            Cell(_bar(material, line), tone="bar"),
+            *(_score(material, line, g) for g in material.groups),
+        )
         for line in material.headlines
     ]
     rows += [_unmeasured(material, f) for f in material.findings.findings if _unplaced(material, f)]
@@ -92,8 +104,12 @@ def _unmeasured(material: Material, finding: Finding) -> tuple[Cell, ...]:
     bar = wording.threshold(finding.threshold, entry.unit if entry else "number")
     chip = wording.STATES[finding.state]
     return (
-        Cell(title, note=wording.place(finding.at), head=True), Cell(bar, tone="bar"),
-        *(Cell("–", note="not measured", tone="absent", chip=chip if _speaks(finding, g) else None) for g in material.groups),
+        Cell(title, note=wording.place(finding.at), head=True),
+        Cell(bar, tone="bar"),
+        *(
+            Cell("–", note="not measured", tone="absent", chip=chip if _speaks(finding, g) else None)
+            for g in material.groups
+        ),
     )
 
 
@@ -107,7 +123,9 @@ def _legend(material: Material) -> str:
     parts = [f"Under each number stands its {level} interval." if level else "Nothing was measured."]
     kinds = {line.metric.kind for line in material.headlines}
     if "upper-bound" in kinds:
-        parts.append("“≤” is an upper bound: an attack found this much, a stronger one may find more, so the true value is at most this.")
+        parts.append(
+            "“≤” is an upper bound: an attack found this much, a stronger one may find more, so the true value is at most this."
+        )
     if "lower-bound" in kinds:
         parts.append("“≥” is a lower bound: at least this much was shown, more may be true.")
     parts.append("Rules are held against the pessimistic end of the interval.")
@@ -119,5 +137,6 @@ def state_counts(material: Material) -> tuple[Chip, ...]:
     states = [f.state for f in material.findings.findings]
     order: tuple[State, ...] = ("fail", "inconclusive", "not-assessed", "waived", "pass")
     return tuple(
-        Chip(f"{states.count(s)} {wording.STATES[s].text}", wording.STATES[s].tone, wording.STATES[s].icon) for s in order
+        Chip(f"{states.count(s)} {wording.STATES[s].text}", wording.STATES[s].tone, wording.STATES[s].icon)
+        for s in order
     )

@@ -36,12 +36,20 @@ CAVEATS: Mapping[Severity, Chip] = {
     "invalid": Chip("invalid", "fail", "✕"),
 }
 FRAMEWORKS: Mapping[str, str] = {
-    "nist-ai-rmf": "NIST AI RMF", "nist-aml": "NIST AI 100-2", "atlas": "MITRE ATLAS",
-    "owasp-ml": "OWASP ML Top 10", "eu-ai-act": "EU AI Act, Article",
+    "nist-ai-rmf": "NIST AI RMF",
+    "nist-aml": "NIST AI 100-2",
+    "atlas": "MITRE ATLAS",
+    "owasp-ml": "OWASP ML Top 10",
+    "eu-ai-act": "EU AI Act, Article",
 }
 FAMILIES: Mapping[str, str] = {
-    "performance": "Performance", "evasion": "Evasion", "poisoning": "Poisoning", "backdoor": "Backdoors",
-    "ood": "Out of distribution", "privacy": "Privacy", "extraction": "Extraction",
+    "performance": "Performance",
+    "evasion": "Evasion",
+    "poisoning": "Poisoning",
+    "backdoor": "Backdoors",
+    "ood": "Out of distribution",
+    "privacy": "Privacy",
+    "extraction": "Extraction",
 }
 WORST: Mapping[State, int] = {"fail": 0, "inconclusive": 1, "not-assessed": 2, "waived": 3, "pass": 4}
 

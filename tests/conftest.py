@@ -29,7 +29,7 @@ POLICY = """\
 schema: auditor/policy/1
 id: tiny
 rules:
-  - {id: ACC, metric: accuracy.accuracy, at_least: 0.5, severity: high}
+  - {id: ACC, metric: accuracy.accuracy, at_least: 0.1, severity: high}
 """
 
 

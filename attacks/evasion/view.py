@@ -17,7 +17,7 @@ class View:
     """A counted subject on its own device: scores are logits, or the log of probabilities.
 
     `span` and `low` (*shape) carry unit coordinates to inputs, `top` (*shape) is the upper end in unit
-    coordinates: 1, or 0 where a feature is constant.
+    coordinates: 1, or 0 where a feature is constant. `takes` is the number type of the subject's inputs.
     """
 
     subject: Counted
@@ -26,6 +26,7 @@ class View:
     span: torch.Tensor
     top: torch.Tensor
     plain: bool
+    takes: torch.dtype
 
     @classmethod
     def of(cls, subject: Counted, domain: Domain) -> "View":
@@ -38,7 +39,7 @@ class View:
             for a in (domain.low, domain.span, (domain.high - domain.low) / domain.span)
         )
         plain = bool((low == 0).all()) and bool((span == 1).all())
-        return cls(subject, domain, low, span, top, plain)
+        return cls(subject, domain, low, span, top, plain, subject.dtype if white else dtype)
 
     def unit(self, x: Array) -> torch.Tensor:
         """Inputs (n, *shape) in unit coordinates, by way of float64."""
@@ -51,7 +52,7 @@ class View:
     def differentiable(self, u: torch.Tensor) -> torch.Tensor:
         """Scores (n, K) that carry the subject's gradient, if any, to unit coordinates (n, *shape)."""
         x = u if self.plain else self.low + u * self.span
-        return self._read(self.subject.logits(x.to(self.subject.dtype)).to(self.low.dtype))
+        return self._read(self.subject.logits(x.to(self.takes)).to(self.low.dtype))
 
     def scores(self, u: torch.Tensor) -> torch.Tensor:
         """Scores (n, K) of unit coordinates (n, *shape), without a gradient."""

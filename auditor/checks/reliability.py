@@ -136,7 +136,7 @@ def _derivatives(logs: Floats, y: Labels, inverse: float) -> tuple[float, float,
     p = np.exp(scaled)
     mean = (p * logs).sum(axis=1)
     scores = mean - logs[np.arange(len(y)), y]
-    bend = ((p * logs**2).sum(axis=1) - mean**2).mean()
+    bend = (p * (logs - mean[:, None]) ** 2).sum(axis=1).mean()
     return float(scores.mean()), float(bend), scores
 
 

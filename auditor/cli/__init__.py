@@ -87,7 +87,7 @@ def exit_code(args: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the second is what rich makes of the first
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of it once more at the end
         return INTERNAL  # whoever read us has gone, and no verdict is not a pass
     except Exception:  # noqa: BLE001  # ours: its traceback is the bug report, and a gate must not read it as a verdict

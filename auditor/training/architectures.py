@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from auditor.recipe import Recipe
 from auditor.record import DatasetRecord
 
 SMALLEST_SIDE = 4  # convolutions stop where an image is no wider than this
+ROWS_AT_ONCE = 4096  # rows whose squares are held in float64 together
 WIDEST = 8  # channels grow to at most this many times the width
 
 
@@ -37,14 +39,13 @@ class Normalised(nn.Module):
     def measure(self, x: Array) -> None:
         """Take mean and deviation from training rows x (N, *shape), in float64; a constant feature is divided by 1."""
         axes = (0,) if x.ndim == 2 else (0, 2, 3)
+        mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
         parts = np.array_split(x, -(-len(x) // ROWS_AT_ONCE))
-        count = x.size // self.mean.numel()
-        mean = sum(part.sum(axis=axes, keepdims=True, dtype=np.float64) for part in parts)[0] / count
-        squares = sum(((part - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts)[0]
-        deviation = np.sqrt(squares / count)
-        deviation[x.reshape(len(x), *self.mean.shape[:1], -1).ptp() == 0] = 1
-        self.mean.copy_(torch.from_numpy(mean))
-        self.deviation.copy_(torch.from_numpy(deviation))
+        squares = [((part - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts]
+        deviation = np.sqrt(np.sum(squares, axis=0) / (x.size / mean.size))
+        constant = x.max(axis=axes, keepdims=True) == x.min(axis=axes, keepdims=True)
+        self.mean.copy_(torch.from_numpy(mean[0]))
+        self.deviation.copy_(torch.from_numpy(np.where(constant, 1, deviation)[0]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of inputs (N, *shape)."""

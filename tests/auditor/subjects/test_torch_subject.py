@@ -73,6 +73,12 @@ def test_features_follow_the_order_of_running_and_not_of_definition():
     assert TorchSubject(Crossed(), classes=2, shape=(2,)).features(np.float32([[1, 5]])).tolist() == [[1, 5, 2]]
 
 
+def test_a_layer_that_runs_twice_counts_by_its_last_run():
+    layer = linear([[0.0, 1.0], [1.0, 0.0]])  # swaps
+    subject = TorchSubject(nn.Sequential(layer, layer), classes=2, shape=(2,), batch_size=2)
+    assert subject.features(np.float32([[1, 2], [3, 4], [5, 6]])).tolist() == [[2, 1], [4, 3], [6, 5]]
+
+
 def test_a_module_without_a_linear_layer_has_no_features():
     subject = TorchSubject(Answering(lambda x: x), classes=2, shape=(2,))
     assert Access.FEATURES not in subject.access

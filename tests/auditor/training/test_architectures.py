@@ -55,7 +55,21 @@ def test_normalised_rows_have_mean_zero_and_deviation_one():
     np.testing.assert_allclose(out.std((0, 2, 3)), 1, rtol=1e-5)
 
 
-def test_a_constant_feature_is_not_divided_by_zero():
+def test_normalisation_of_many_rows_agrees_with_numpy():
+    x = np.random.default_rng(0).normal(3, 2, (9000, 4)).astype(np.float32)
+    module = Normalised(nn.Identity(), (4,))
+    module.measure(x)
+    np.testing.assert_allclose(module.mean.numpy(), x.astype(np.float64).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(module.deviation.numpy(), x.astype(np.float64).std(0), rtol=1e-6)
+
+
+def test_a_constant_feature_is_not_divided_by_zero_nor_by_rounding():
+    module = Normalised(nn.Identity(), (1,))
+    module.measure(np.full((999, 1), 0.1, np.float32))
+    assert module.deviation.tolist() == [1.0]
+
+
+def test_a_constant_feature_stays_near_zero_beside_others():
     module = Normalised(nn.Identity(), (2,))
     module.measure(np.array([[4.0, 1.0], [4.0, 3.0]], np.float32))
     np.testing.assert_array_equal(module(torch.tensor([[4.0, 3.0]])).numpy(), [[0.0, 1.0]])
