@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from auditor.record import Unit
+
 from .canvas import FAIL, MUTED, NONE, PAPER, PASS, STAND_INS, UNSURE, drawing
+from .wording import SIGNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +43,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows; shares run in percent."""
+    """What an axis shows; shares run in percent, their differences in percentage points."""
 
     label: str
-    percent: bool = False
+    unit: Unit = "number"
     scale: Scale = "linear"
     low: float | None = None
     high: float | None = None
@@ -217,7 +220,7 @@ def scatter(ident: str, title: str, spots: Sequence[Spot], x: Axis, y: Axis) -> 
 
 
 def _factor(axis: Axis) -> int:
-    return 100 if axis.percent else 1
+    return 1 if axis.unit == "number" else 100
 
 
 def _colour(index: int) -> str:
@@ -247,7 +250,7 @@ def _ticks(axes: "Axes", which: str, axis: Axis) -> None:
     if axis.ticks:
         place.set_ticks([_factor(axis) * at for at, _ in axis.ticks], labels=[text for _, text in axis.ticks])
         return
-    if axis.scale == "log" or axis.percent:
-        sign = "\u202f%" if axis.percent else ""
+    if axis.scale == "log" or axis.unit != "number":
+        sign = SIGNS[axis.unit]
         place.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}{sign}".replace("-", "−")))
         place.set_minor_formatter(NullFormatter())

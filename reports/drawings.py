@@ -8,7 +8,8 @@ from auditor.catalogue import MetricEntry, ProbeEntry
 
 from . import cells, charts, wording
 from .charts import Axis, Panel, Point, Series
-from .from_samples import confusion, membership_roc, reliability_diagram
+from .confusion import confusion
+from .from_samples import membership_roc, reliability_diagram
 from .material import Line, Material
 from .page import Chart, Table
 
@@ -95,24 +96,19 @@ def _along(name: str, by: list[tuple[Line, ...]]) -> Axis:
     at = sorted({float(line.at.get(name, 0.0)) for lines in by for line in lines})
     apart = all(b - a > 0.09 * (at[-1] - at[0]) for a, b in itertools.pairwise(at))
     ticks = tuple((x, wording.coordinate(name, x)) for x in at) if apart else ()
-    return Axis(wording.AT_NAMES.get(name, name), percent=name in wording.AT_SHARES, ticks=ticks)
+    return Axis(wording.AT_NAMES.get(name, name), "share" if name in wording.AT_SHARES else "number", ticks=ticks)
 
 
 def _panel(material: Material, metric: MetricEntry, lines: tuple[Line, ...], name: str) -> Panel:
-    percent = metric.unit == "share"
-    low, high = _span(material, lines, percent)
+    low, high = _span(_points(material, lines)) if metric.unit == "share" else (None, None)
     x = tuple(float(line.at.get(name, 0.0)) for line in lines)
-    return Panel(tuple(_series(material, lines, x)), Axis(metric.title, percent=percent, low=low, high=high))
+    return Panel(tuple(_series(material, lines, x)), Axis(metric.title, metric.unit, low=low, high=high))
 
 
-def _span(material: Material, lines: tuple[Line, ...], percent: bool) -> tuple[float | None, float | None]:
-    """Shares run from 0 to 1, unless some are negative or all of them stay small."""
-    if not percent:
-        return None, None
-    points = _points(material, lines)
-    low = min(p.value if p.low is None else p.low for p in points)
+def _span(points: list[Point]) -> tuple[float, float | None]:
+    """Shares run from 0 to 1, unless all of them stay small."""
     high = max(p.value if p.high is None else p.high for p in points)
-    return (None if low < 0 else 0.0), (1.02 if high > 0.4 else None)
+    return 0.0, (1.02 if high > 0.4 else None)
 
 
 def dots(material: Material, probe: ProbeEntry, metric: MetricEntry, reference: float | None = None) -> Chart:
@@ -120,13 +116,12 @@ def dots(material: Material, probe: ProbeEntry, metric: MetricEntry, reference: 
     lines = material.lines(probe, metric)
     kept = lines[:MOST_ROWS]
     title = metric.title
-    percent = metric.unit != "number"
     svg = charts.dots(
         f"{_ident(probe)}-{metric.name}",
         title,
         [_row(line) for line in kept],
         _series(material, kept),
-        Axis(title, percent=percent, reference=reference),
+        Axis(title, metric.unit, reference=reference),
     )
     more = f" The first {MOST_ROWS} of {len(lines)} rows are drawn." if len(lines) > MOST_ROWS else ""
     return Chart(title, _caption(material) + more, svg, cells.lines_table(material, title, lines))
@@ -157,7 +152,7 @@ def _ident(probe: ProbeEntry) -> str:
 
 def _evasion(material: Material, probe: ProbeEntry) -> list[Drawn]:
     robust = _metric(probe, "robust_accuracy")
-    if not material.lines(probe, robust):
+    if not _points(material, material.lines(probe, robust)):
         return []
     return [curves(material, probe, (robust,), start="clean_accuracy")]
 
@@ -165,11 +160,9 @@ def _evasion(material: Material, probe: ProbeEntry) -> list[Drawn]:
 def _ood(material: Material, probe: ProbeEntry) -> list[Drawn]:
     means = Drawn(frozenset({"mean_auroc"}), frozenset())  # in the table above, and the mean of what is drawn
     auroc = _metric(probe, "auroc")
-    return (
-        [means, drawn(auroc, dots(material, probe, auroc, reference=0.5))]
-        if len(material.lines(probe, auroc)) > 1
-        else []
-    )
+    if not _points(material, material.lines(probe, auroc)):
+        return []
+    return [means, drawn(auroc, dots(material, probe, auroc, reference=0.5))]
 
 
 def _accuracy(material: Material, probe: ProbeEntry) -> list[Drawn]:

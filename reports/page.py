@@ -1,4 +1,4 @@
-"""The pieces a report is laid out from: cells, tables, charts and sections, all of them strings that are ready to print."""
+"""The pieces a report is laid out from: cells, tables, charts and sections, all strings that are ready to print."""
 
 from dataclasses import dataclass
 

@@ -54,5 +54,5 @@ def _contents(probes: tuple[ProbeSection, ...]) -> tuple[Link, ...]:
 
 
 def _colophon(material: Material) -> str:
-    facts = material.facts
-    return f"Made by auditor {facts.catalogue.version} from the facts {facts.sha256[:16]}, judged as of {material.findings.as_of.isoformat()}."
+    facts, day = material.facts, material.findings.as_of.isoformat()
+    return f"Made by auditor {facts.catalogue.version} from the facts {facts.sha256[:16]}, judged as of {day}."

@@ -13,7 +13,7 @@ METHODS = (
     Fact(
         "Intervals of one model",
         "Shares have exact Clopper–Pearson intervals over the rows asked; areas under a curve have "
-        "DeLong's; other means have t intervals. Each number's interval is at the confidence stated beside the scorecard.",
+        "DeLong's; other means have t intervals. Their confidence is stated beside the scorecard.",
     ),
     Fact(
         "Intervals of a group",
@@ -28,8 +28,8 @@ METHODS = (
     Fact(
         "Judgement",
         "A rule is held against the pessimistic end of the interval: the lower end of what should be high, the "
-        "upper end of what should be low. A threshold inside the interval is inconclusive. Skipped, errored, invalid or "
-        "unmeasured evidence never passes.",
+        "upper end of what should be low. A threshold inside the interval is inconclusive. Skipped, errored, invalid "
+        "or unmeasured evidence never passes.",
     ),
     Fact(
         "Bounds",
@@ -39,8 +39,8 @@ METHODS = (
     Fact(
         "Sanity checks",
         "Probes test themselves: vanishing gradients, a black-box attack that beats the white-box one, a "
-        "trigger that acts without a backdoor, a null control that is not null. What they find stands as caveats, and a "
-        "suspicious or invalid result cannot pass.",
+        "trigger that acts without a backdoor, a null control that is not null. What they find stands as caveats, and "
+        "a suspicious or invalid result cannot pass.",
     ),
     Fact(
         "Random streams",

@@ -92,7 +92,7 @@ def _pair(material: Material, contrast: Contrast) -> str:
 
 def forest(material: Material) -> Chart | None:
     """All differences of shares in one drawing."""
-    shares = [one for one in compared(material) if one.line.metric.unit == "share"]
+    shares = [one for one in compared(material) if one.line.metric.unit != "number"]
     lines = list(dict.fromkeys(id(one.line) for one in shares))[:LARGEST_FOREST]
     if not lines:
         return None
@@ -104,8 +104,8 @@ def forest(material: Material) -> Chart | None:
     left = len({id(one.line) for one in shares}) - len(lines)
     more = f" The first {len(lines)} metrics are drawn; the table above shows all." if left else ""
     caption = (
-        "b minus a, in percentage points. Filled green marks are improved, filled red ones regressed; open marks are equivalent "
-        f"(grey) or inconclusive (amber). Whether more is better differs by metric.{more}"
+        "b minus a, in percentage points. Filled green marks are improved, filled red ones regressed; open marks are "
+        f"equivalent (grey) or inconclusive (amber). Whether more is better differs by metric.{more}"
     )
     pairs = _effects(material, kept, lines)
     svg = charts.forest(
@@ -113,7 +113,7 @@ def forest(material: Material) -> Chart | None:
         title,
         list(labels.values()),
         pairs,
-        Axis("difference in percentage points", percent=True, reference=0.0),
+        Axis("difference in percentage points", "difference", reference=0.0),
     )
     return Chart(title, caption, svg, _forest_table(material, title, kept))
 

@@ -38,6 +38,7 @@ def cost(material: Material, group: Group) -> Cost:
 
 
 def costs(material: Material) -> Table | None:
+    """A row for each group that was trained here."""
     groups = [g for g in material.groups if any(m.training for m in g.members)]
     if not groups:
         return None
@@ -107,6 +108,7 @@ def _strength(at: Mapping[str, float | str]) -> float:
 
 
 def pareto(material: Material) -> Chart | None:
+    """Security against cost, where at least two groups have both."""
     line = safety_line(material)
     if line is None:
         return None
@@ -133,5 +135,5 @@ def pareto(material: Material) -> Chart | None:
         for s in spots
     )
     caption = "Up and to the left is better: more of the metric for less training. Whiskers are intervals over seeds."
-    axes = Axis("CPU seconds of training", low=0.0), Axis(name, percent=line.metric.unit != "number")
+    axes = Axis("CPU seconds of training", low=0.0), Axis(name, line.metric.unit)
     return Chart(title, caption, charts.scatter("pareto", title, spots, *axes), Table(title, columns, rows))

@@ -35,9 +35,10 @@ def findings_section(material: Material) -> FindingsSection:
 
 def _lead(material: Material) -> str:
     policy = material.findings.policy
+    name, level = policy.get("id", "not stated"), 100 * float(policy.get("confidence", 0.95))
     return (
-        f"Each finding is one rule of the policy {policy.get('id', 'not stated')} held against one number at "
-        f"{100 * float(policy.get('confidence', 0.95)):g}{wording.THIN}% confidence. A rule without evidence never passes."
+        f"Each finding is one rule of the policy {name} held against a number at {level:g}{wording.THIN}% confidence. "
+        "A rule without evidence never passes."
     )
 
 
@@ -75,7 +76,7 @@ def _card(material: Material, group: tuple[Finding, ...], index: int) -> Finding
     )
 
 
-def _model(finding: Finding, unit: wording.Unit) -> tuple[Cell, ...]:
+def _model(finding: Finding, unit: Unit) -> tuple[Cell, ...]:
     why = " ".join(_sentence(t) for t in (finding.reason, finding.settle or "", _waiver(finding)) if t)
     measured = "not measured" if finding.value is None else wording.amount(finding.value, unit)
     span = wording.interval(finding.low, finding.high, unit) if finding.low is not None else ""

@@ -1,6 +1,6 @@
 """The NIST AI RMF table, subcategory by subcategory, and what the probes touch of the other vocabularies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from auditor import frameworks
 from auditor.frameworks import CellState, Framework
@@ -27,19 +27,19 @@ def framework_section(material: Material) -> FrameworkSection:
     )
     return FrameworkSection(
         lead=(
-            f"The {rmf.title} is voluntary, and its actions are no checklist: nothing here says that a system complies. A "
-            f"subcategory is measured only where a probe that maps to it has a completed, reliable result in this record; "
-            f"partly supported where such a result is part of the evidence and a person must conclude. "
+            f"The {rmf.title} is voluntary, and its actions are no checklist: nothing says that a system complies. "
+            f"A subcategory is measured only where a probe that maps to it has a completed, reliable result in this "
+            f"record; partly supported where such a result is part of the evidence and a person must conclude. "
             f"All {wording.count(len(cells), 'subcategory', 'subcategories')} are listed, the empty ones too."
         ),
         counts=counts,
-        functions=_functions(rmf, cells),
+        functions=_functions(cells),
         source=_source(rmf),
         others=_others(material),
     )
 
 
-def _functions(rmf: Framework, cells: tuple[frameworks.Cell, ...]) -> tuple[tuple[str, Table], ...]:
+def _functions(cells: tuple[frameworks.Cell, ...]) -> tuple[tuple[str, Table], ...]:
     names = dict.fromkeys(c.id.split()[0] for c in cells)
     return tuple(
         (_summary(name, of), _table(name, of)) for name in names if (of := [c for c in cells if c.id.startswith(name)])
@@ -86,21 +86,17 @@ def _source(rmf: Framework) -> str:
 
 def _others(material: Material) -> Table | None:
     """Which items of the other vocabularies the probes of this audit speak of."""
-    rows = []
-    for name in frameworks.NAMES[1:]:
-        framework = frameworks.load(name)
-        for c in frameworks.coverage(framework, material.record, material.facts.catalogue):
-            if c.evidence:
-                rows.append(
-                    (
-                        Cell(wording.FRAMEWORKS.get(name, name), head=True),
-                        Cell(c.id, tone="id"),
-                        Cell(c.statement),
-                        Cell("", links=_links(c.evidence)),
-                    )
-                )
+    rows = tuple(row for name in frameworks.NAMES[1:] for row in _other(material, name))
     columns = (Column("Vocabulary"), Column("Item"), Column("Title"), Column("Evidence"))
-    return Table("Other vocabularies, items with reliable evidence", columns, tuple(rows)) if rows else None
+    return Table("Other vocabularies, items with reliable evidence", columns, rows) if rows else None
+
+
+def _other(material: Material, name: str) -> Iterator[tuple[Cell, ...]]:
+    framework = frameworks.load(name)
+    title = Cell(wording.FRAMEWORKS.get(name, name), head=True)
+    for c in frameworks.coverage(framework, material.record, material.facts.catalogue):
+        if c.evidence:
+            yield title, Cell(c.id, tone="id"), Cell(c.statement), Cell("", links=_links(c.evidence))
 
 
 def untested(material: Material) -> tuple[tuple[Run, ...], ...]:

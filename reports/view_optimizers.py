@@ -27,9 +27,9 @@ def _lead(material: Material) -> str:
     if not pairs:
         return "The groups stand side by side below. No paired contrasts were computed, so a difference may be chance."
     return (
-        f"Groups are compared on the same rows, splits and initialisations, in {wording.count(min(pairs), 'pair')} of seeds. "
-        "A difference is called improved or regressed only where its adjusted p-value is below alpha, its interval excludes "
-        "zero, and the two groups were shown to be equally accurate."
+        f"Groups are compared on the same rows, splits and initialisations, in {wording.count(min(pairs), 'pair')} of "
+        "seeds. A difference is called improved or regressed only where its adjusted p-value is below alpha, its "
+        "interval excludes zero, and the two groups were shown to be equally accurate."
     )
 
 
@@ -40,9 +40,9 @@ def _note(material: Material) -> str:
     margin = wording.listed(f"±{100 * d:g}{wording.THIN}pp" for d in deltas)
     alike = f" Equivalent means that the whole interval lies within {margin}." if margin else ""
     return (
-        f"Differences are b minus a.{alike} The p-values are adjusted by Holm over the pairs of one metric. The least detectable "
-        "difference is what these seeds and rows would find four times in five: an inconclusive row with a large one says "
-        "that the audit was too small, not that the optimizers are alike."
+        f"Differences are b minus a.{alike} The p-values are adjusted by Holm over the pairs of one metric. The least "
+        "detectable difference is what these seeds and rows would find four times in five: an inconclusive row with a "
+        "large one says that the audit was too small, not that the optimizers are alike."
     )
 
 
@@ -57,7 +57,7 @@ def _heat(material: Material) -> Table:
         )
         for g in material.groups
     )
-    note = "The stronger the shade of a cell, the better it is in its column; a column whose intervals all overlap has none."
+    note = "The stronger its shade, the better a cell is in its column; a column whose intervals all overlap has none."
     return Table("Groups by headline metric", columns, rows, note, tone="heat")
 
 

@@ -123,9 +123,7 @@ def _legend(material: Material) -> str:
     parts = [f"Under each number stands its {level} interval." if level else "Nothing was measured."]
     kinds = {line.metric.kind for line in material.headlines}
     if "upper-bound" in kinds:
-        parts.append(
-            "“≤” is an upper bound: an attack found this much, a stronger one may find more, so the true value is at most this."
-        )
+        parts.append("“≤” is an upper bound: a stronger attack may find more, so the true value is at most this.")
     if "lower-bound" in kinds:
         parts.append("“≥” is a lower bound: at least this much was shown, more may be true.")
     parts.append("Rules are held against the pessimistic end of the interval.")

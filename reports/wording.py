@@ -8,6 +8,7 @@ from auditor.record import Coordinate, Kind, Reliability, Severity, Unit
 from .page import Chip, Fact
 
 THIN = "\u202f"  # a narrow space that does not break
+SIGNS: Mapping[Unit, str] = {"share": f"{THIN}%", "difference": f"{THIN}pp", "number": ""}
 
 AT_NAMES: Mapping[str, str] = {"epsilon": "ε", "fpr": "FPR"}
 AT_SHARES = frozenset({"rate", "fpr"})
@@ -56,10 +57,8 @@ WORST: Mapping[State, int] = {"fail": 0, "inconclusive": 1, "not-assessed": 2, "
 
 def decimals(value: float, wanted: int, ends: tuple[float, float] = (0.0, 100.0)) -> str:
     """A number with so many decimals, and more where fewer would print "0" or "100 %" for what only comes near."""
-    for places in range(wanted, wanted + 4):
-        text = f"{value:.{places}f}"
-        if float(text) == value or float(text) not in ends:
-            break
+    texts = [f"{value:.{places}f}" for places in range(wanted, wanted + 4)]
+    text = next((t for t in texts if float(t) == value or float(t) not in ends), texts[-1])
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
@@ -74,7 +73,7 @@ def bare(value: float, unit: Unit) -> str:
 
 def amount(value: float, unit: Unit) -> str:
     """A value with its unit."""
-    return bare(value, unit) + (f"{THIN}%" if unit != "number" else "")
+    return bare(value, unit) + SIGNS[unit]
 
 
 def interval(low: float | None, high: float | None, unit: Unit) -> str:

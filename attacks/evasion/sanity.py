@@ -17,6 +17,7 @@ from .losses import cross_entropy
 _DRIFT = 1e-4  # of the outputs' spread: more, and the same input gives different answers
 _MATES = 0.1  # of the outputs' spread: arithmetic in batches moves less, batch statistics move more
 _SATURATED = 10.0  # a median gap of 100 between the two best logits: float32 softmax has rounded to one and zero
+_MANY = 250
 
 
 @dataclass(frozen=True)
@@ -108,51 +109,30 @@ def steadiness_caveats(predict: Callable[[Array], Array], x: Array) -> list[Cave
 
 def clean_caveats(outputs: Array, y: Labels, correct: Mask, temperature: float, *, scored: bool) -> list[Caveat]:
     """What outputs (n, K) of clean rows already say: unreadable, hard or saturated, at chance, too few."""
+    caveats = _output_caveats(outputs, scored=scored)
+    if temperature >= _SATURATED:
+        told = f"logits were divided by {temperature:.3g} inside the loss to keep its gradient"
+        caveats.append(_caveat("saturated_logits", "info", told))
+    majority = np.bincount(y).max() / len(y)
+    if correct.mean() <= max(majority, 0.5):
+        told = f"{correct.mean():.1%} right on {len(y)} clean rows, the largest class is {majority:.1%}"
+        told += ": read robust accuracy against it, and check the labels"
+        caveats.append(_caveat("low_clean_accuracy", "info", told))
+    if len(y) < _MANY:
+        told = f"{len(y)} rows attacked; {_MANY} or more narrow the interval to 6 points either side"
+        caveats.append(_caveat("few_rows", "info", told))
+    return caveats
+
+
+def _output_caveats(outputs: Array, *, scored: bool) -> list[Caveat]:
     caveats = []
     unreadable = int((~np.isfinite(outputs)).any(axis=1).sum())
     if unreadable:
-        caveats.append(
-            _caveat(
-                "non_finite",
-                "suspicious",
-                f"{unreadable} of {len(y)} clean rows have outputs that are not finite",
-            )
-        )
+        told = f"{unreadable} of {len(outputs)} clean rows have outputs that are not finite"
+        caveats.append(_caveat("non_finite", "suspicious", told))
     if scored and len(outputs) >= 32 and len(np.unique(outputs)) == 2:
-        caveats.append(
-            _caveat(
-                "hard_label",
-                "suspicious",
-                f"the outputs of {len(y)} clean rows take two values only: "
-                "scores that say no more than the label give a search nothing to follow",
-            )
-        )
-    if temperature >= _SATURATED:
-        caveats.append(
-            _caveat(
-                "saturated_logits",
-                "info",
-                f"logits were divided by {temperature:.3g} inside the loss to keep its gradient",
-            )
-        )
-    majority = np.bincount(y).max() / len(y)
-    if correct.mean() <= max(majority, 0.5):
-        caveats.append(
-            _caveat(
-                "low_clean_accuracy",
-                "info",
-                f"{correct.mean():.1%} right on {len(y)} clean rows, the largest class "
-                f"is {majority:.1%}: read robust accuracy against it, and check the labels",
-            )
-        )
-    if len(y) < 250:
-        caveats.append(
-            _caveat(
-                "few_rows",
-                "info",
-                f"{len(y)} rows attacked; 250 or more narrow the interval to 6 points either side",
-            )
-        )
+        told = f"the outputs of {len(outputs)} clean rows take two values only: scores that say no more than the "
+        caveats.append(_caveat("hard_label", "suspicious", told + "label give a search nothing to follow"))
     return caveats
 
 

@@ -112,32 +112,44 @@ def fit_temperature(log_probabilities: Floats, y: Labels, *, level: float = 0.95
     overshoot, find it. None where no temperature is best: every row right makes T go to 0, and uninformative
     scores make it go to infinity.
     """
+    if (log_probabilities.argmax(axis=1) == y).all():
+        return None
     inverse = 1.0
     for _ in range(100):
-        slope, bend, _ = _derivatives(log_probabilities, y, inverse)
-        if bend <= 0:
+        loss = _loss(log_probabilities, y, inverse)
+        if loss.bend <= 0:
             return None
-        step = np.clip(slope / bend, -inverse, inverse / 2)  # never below half, never above twice
+        step = np.clip(loss.slope / loss.bend, -inverse, inverse / 2)  # never below half, never above twice
         inverse -= float(step)
         if not 1e-3 < inverse < 1e3:
             return None
         if abs(step) < 1e-10 * inverse:
             break
-    else:  # still walking: the loss falls for ever
+    else:
         return None
-    _, bend, scores = _derivatives(log_probabilities, y, inverse)
-    error = normal_quantile((1 + level) / 2) * float(np.sqrt((scores**2).mean() / len(y))) / bend
+    loss = _loss(log_probabilities, y, inverse)
+    error = normal_quantile((1 + level) / 2) * float(np.sqrt((loss.scores**2).mean() / len(y))) / loss.bend
+    if error > 5 * inverse:  # known to no better than a factor of a hundred
+        return None
     factor = float(np.exp(error / inverse))
     return Temperature(1 / inverse, 1 / inverse / factor, factor / inverse)
 
 
-def _derivatives(logs: Floats, y: Labels, inverse: float) -> tuple[float, float, Floats]:
-    scaled = tempered(logs, inverse)
-    p = np.exp(scaled)
+@dataclass(frozen=True, eq=False)
+class _Loss:
+    """The mean negative log-likelihood at one inverse temperature: its two derivatives, and the first by row (n,)."""
+
+    slope: float
+    bend: float
+    scores: Floats
+
+
+def _loss(logs: Floats, y: Labels, inverse: float) -> _Loss:
+    p = np.exp(tempered(logs, inverse))
     mean = (p * logs).sum(axis=1)
     scores = mean - logs[np.arange(len(y)), y]
     bend = (p * (logs - mean[:, None]) ** 2).sum(axis=1).mean()
-    return float(scores.mean()), float(bend), scores
+    return _Loss(float(scores.mean()), float(bend), scores)
 
 
 def tempered(logs: Floats, inverse: float) -> Floats:
