@@ -18,6 +18,7 @@ from auditor.config import Loaded
 from auditor.engine import Engine, Executor
 from auditor.errors import UnknownNameError
 from auditor.executors.inline import Inline
+from auditor.journal import Journal
 from auditor.judgement import check_policy
 from auditor.plan import Plan, PlannedSubject, Unit, environment, make_plan
 from auditor.policy import Findings, Policy, Waivers, load_policy, load_waivers
@@ -125,12 +126,17 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     claim(bundle, plan.sha256)
     store = Store(options.store)
     started = datetime.now(UTC)
-    engine = Engine(plan, store, loaded.directory, fresh=options.fresh, on_unit=watch(plan, store), models=options.models)
+    journal = Journal(bundle / "events.jsonl")
+    journal.write("started", plan=plan.sha256, units=len(plan.units))
+    on_unit = journal.watching(watch(plan, store))
+    engine = Engine(plan, store, loaded.directory, fresh=options.fresh, on_unit=on_unit, models=options.models)
     interrupted = False
     try:
         engine.run(executor(plan, options))
     except KeyboardInterrupt:
         interrupted = True
+    journal.failures(engine.failures)
+    journal.write("interrupted" if interrupted else "finished", finished=len(engine.finished), failed=len(engine.failures))
     provenance = {"started": started.isoformat(timespec="seconds"), "wall_seconds": time.perf_counter() - engine.started, "command": options.command}
     write_facts(bundle, plan, loaded, Assembly(plan, store, engine.failures, catalogue()), provenance)
     for subject in plan.subjects:

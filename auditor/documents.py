@@ -90,7 +90,7 @@ def loads(text: str, *, source: str) -> Document:
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{source}{line}: {' '.join(str(error.problem or error.context).split())}") from None
     except YAMLError as error:
-        raise ConfigError(f"{source}: {error}") from None
+        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
     if not isinstance(node, dict):
         raise ConfigError(f"{source}: expected a map of keys, found {'nothing' if node is None else type(node).__name__}")
     places: dict[Loc, Place] = {}
@@ -100,19 +100,26 @@ def loads(text: str, *, source: str) -> Document:
 
 
 def _plain(node: Any, loc: Loc, source: str, places: dict[Loc, Place]) -> Any:  # ruamel nodes in, plain values out
-    lines = getattr(node, "lc").data if isinstance(node, dict | list) else {}  # noqa: B009  # the reader adds it
     if isinstance(node, dict):
         for key in node:
-            places[(*loc, str(key))] = Place(source, lines[key][0] + 1)
+            places[(*loc, str(key))] = Place(source, _line(node, key))
         return {str(k): _plain(v, (*loc, str(k)), source, places) for k, v in node.items()}
     if isinstance(node, list):
         for index in range(len(node)):
-            places[(*loc, index)] = Place(source, lines[index][0] + 1)
+            places[(*loc, index)] = Place(source, _line(node, index))
         return [_plain(v, (*loc, i), source, places) for i, v in enumerate(node)]
+    if hasattr(node, "tag"):
+        raise ConfigError(f"{source}: {'.'.join(map(str, loc))} has the tag {node.tag.value}; write a plain value")
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
     return node
+
+
+def _line(node: Any, key: object) -> int:  # a ruamel map or list
+    """The line of a key or item; that of the whole for what came by a merge key or stands behind a tag."""
+    known = node.lc.data or {}
+    return int(known[key][0] if key in known else node.lc.line or 0) + 1
 
 
 def parse(text: str, model: type[Model], *, source: str) -> Model:

@@ -14,8 +14,10 @@ import numpy as np
 
 from auditor.bundle import UnitTiming
 from auditor.dataset import Dataset, Domain
+from auditor.errors import IntegrityError
 from auditor.record import DatasetRecord, canonical_json
 
+LAST = ("unit.json", "meta.json")  # the file that is written last, and says that the folder is whole
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -31,7 +33,11 @@ class Store:
 
     def read(self, identity: str) -> dict[str, Any]:
         """What a finished unit said, as JSON."""
-        content: dict[str, Any] = json.loads((self._folder(identity) / "unit.json").read_bytes())
+        path = self._folder(identity) / "unit.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_bytes())
+        except ValueError:
+            raise IntegrityError(f"{path} is damaged; remove {path.parent}, and the unit is done again") from None
         return content
 
     def timing(self, identity: str) -> UnitTiming:
@@ -125,5 +131,8 @@ def _rename_once(folder: Path, place: Path) -> None:
     try:
         os.rename(folder, place)
     except OSError:
-        if not place.is_dir():  # else another writer finished the same unit first
+        if not place.is_dir():
             raise
+        if not any((place / last).is_file() for last in LAST):  # a folder that was copied in part: ours is whole
+            shutil.rmtree(place)
+            os.rename(folder, place)

@@ -1,5 +1,6 @@
 """The report in short, as Markdown for a forge: verdict, scorecard, findings, differences, what was not assessed."""
 
+import re
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,7 +17,8 @@ SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": 
 def render(facts: Facts, findings: Findings) -> bytes:
     """What did this audit find, in short, where Markdown is shown: report.md."""
     page = _environment().get_template("report.md.j2").render(report=report(facts, findings))
-    return page.encode()
+    lines = "\n".join(line.rstrip() for line in page.splitlines())
+    return (re.sub(r"\n{3,}", "\n\n", lines) + "\n").encode()
 
 
 @lru_cache(maxsize=1)
@@ -42,12 +44,8 @@ def cell(of: Cell) -> str:
     """A table cell: value, note and state in one line."""
     chip = f"{of.chip.icon} {of.chip.text}".strip() if of.chip else ""
     links = ", ".join(text for _, text in of.links)
-    parts = [
-        f"**{escape(of.text)}**" if of.head and of.text else escape(of.text),
-        escape(links),
-        escape(of.note),
-        escape(chip),
-    ]
+    text = f"**{escape(of.text)}**" if of.head and of.text else escape(of.text)
+    parts = [text, escape(links), escape(of.note), escape(chip)] if text or links else [escape(chip), escape(of.note)]
     return "<br>".join(part for part in parts if part)
 
 

@@ -23,6 +23,7 @@ from auditor.record import (
     Training,
     canonical_json,
 )
+from auditor.reports import html
 
 OPTIMIZERS = ("sgd", "adamw", "rmsprop")
 SEEDS = 5
@@ -58,7 +59,7 @@ ACCURACY = ProbeEntry(
     id="accuracy",
     version=1,
     title="Accuracy",
-    family="accuracy",
+    family="performance",
     question="How often is it right?",
     method="On all test rows.",
     metrics=(
@@ -373,14 +374,20 @@ def write(
     return read_facts(folder)
 
 
-@pytest.fixture
-def facts(tmp_path: Path) -> Facts:
-    return write(tmp_path / "bundle", whole_record())
+@pytest.fixture(scope="session")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return write(tmp_path_factory.mktemp("whole") / "bundle", whole_record())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def findings() -> Findings:
     return whole_findings()
+
+
+@pytest.fixture(scope="session")
+def rendered(facts: Facts, findings: Findings) -> bytes:
+    """The HTML report of the whole bundle."""
+    return html.render(facts, findings)
 
 
 @pytest.fixture

@@ -1,0 +1,160 @@
+"""The plan: every unit is identified by all that decides its result, and by nothing else, before anything runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor import plan as planning
+from auditor.auditing import Options, planned
+from auditor.config import load_audit
+from auditor.errors import AuditorError
+from auditor.plan import Plan
+
+Make = Callable[..., Plan]
+
+
+@pytest.fixture
+def make(write_audit: Any, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Plans the tiny audit with texts replaced."""
+    store = tmp_path_factory.getbasetemp() / "plan-store"
+
+    def made(*changes: tuple[str, str], **options: Any) -> Plan:
+        flags = options.pop("flags", None)
+        return planned(load_audit(write_audit(*changes), flags=flags), Options(store=store, **options))
+
+    return made
+
+
+def by_label(plan: Plan) -> dict[str, str]:
+    return {u.label: u.identity for u in plan.units.values()}
+
+
+def changed(one: Plan, other: Plan) -> set[str]:
+    """Labels of units that are in both plans under another identity."""
+    a, b = by_label(one), by_label(other)
+    return {label for label in a.keys() & b.keys() if a[label] != b[label]}
+
+
+def test_units_come_after_their_inputs_and_no_work_is_there_twice(make: Make) -> None:
+    plan = make()
+    order = {identity: i for i, identity in enumerate(plan.units)}
+    assert all(order[needed] < order[u.identity] for u in plan.units.values() for needed in u.inputs)
+    assert len(by_label(plan)) == len(plan.units) == 28
+
+
+def test_the_same_audit_has_the_same_plan(make: Make) -> None:
+    assert list(make().units) == list(make().units)
+    assert make().sha256 == make().sha256
+
+
+def test_adding_a_probe_changes_no_other_unit(make: Make) -> None:
+    more = make(("  calibration:\n", "  calibration:\n  ood.scores:\n"))
+    assert changed(make(), more) == set()
+    assert set(make().units) < set(more.units)
+    assert make().sha256 != more.sha256
+
+
+def test_a_probes_parameter_changes_its_units_alone(make: Make) -> None:
+    touched = changed(make(), make(("  calibration:\n", "  calibration: {bins: 4}\n")))
+    assert touched == {f"calibration on mlp/{o}/{s}" for o in ("sgd", "adamw") for s in (0, 1)}
+
+
+def test_adding_an_optimizer_or_a_seed_changes_no_other_unit(make: Make) -> None:
+    assert changed(make(), make(("[sgd, adamw]", "[sgd, adamw, adam]"))) == set()
+    assert changed(make(), make(("seeds: 2", "seeds: 3"))) == set()
+
+
+def test_the_seed_the_epochs_and_the_data_change_every_unit(make: Make) -> None:
+    everything = set(by_label(make()))
+    assert changed(make(), make(("seed: 7", "seed: 8"))) == everything
+    assert changed(make(), make(("epochs: 20", "epochs: 21"))) == everything
+    assert changed(make(), make(("{source: wine}", "{source: wine, limit: {train: 90}}"))) == everything
+
+
+def test_what_decides_no_number_changes_no_unit(make: Make) -> None:
+    policy = ("policy: policy.yaml", "card: {intended_use: none}\nunit_seconds: 60\nname_: 1".replace("\nname_: 1", ""))
+    other = make(policy, ("name: tiny", "name: other"), workers=3)
+    assert changed(make(), other) == set()
+    assert make().sha256 == make(policy).sha256
+
+
+def test_source_versions_and_a_third_partys_source_are_part_of_identities(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third = ("  calibration:\n", "  trouble.brightness:\n")
+    before, plain = make(third), make()
+    monkeypatch.setattr(planning, "_module_content", lambda _module: "edited")
+    assert changed(before, make(third)) == {f"trouble.brightness on mlp/{o}/{s}" for o in ("sgd", "adamw") for s in (0, 1)}
+    environment = planning.environment()
+    monkeypatch.setattr(planning, "environment", lambda: {**environment, "versions": {"torch": "0"}})
+    assert changed(plain, make()) == set(by_label(plain))
+
+
+def test_a_search_of_learning_rates_is_shared_by_all_seeds_and_of_equal_size_for_every_optimizer(make: Make) -> None:
+    plan = make(("tune: off", "tune: auto"))
+    tunes = [u for u in plan.units.values() if u.kind == "tune"]
+    assert [u.label for u in tunes] == ["tune mlp/sgd", "tune mlp/adamw"]
+    assert [len(u.inputs) for u in tunes] == [4, 4]
+    for unit in plan.units.values():
+        if unit.kind == "fit" and unit.subject:
+            assert [plan.units[i].label for i in unit.inputs] == [f"tune {'/'.join(unit.subject.split('/')[:2])}"]
+    trials = {plan.units[i].spec["fit"]["recipe"]["seed"] for u in tunes for i in u.inputs}
+    assert trials == {-1}
+
+
+def test_only_and_skip_choose_probes_by_glob_and_keep_their_parameters(make: Make) -> None:
+    assert {r.probe for r in make(only=("cal*", "accuracy")).results} == {"accuracy", "calibration"}
+    assert {r.probe for r in make(skip=("poisoning.*",)).results} == {"accuracy", "calibration"}
+    assert next(r for r in make(only=("poisoning.*",)).results).parameters == {"rates": [0.1, 0.2, 0.4]}
+    assert changed(make(), make(only=("accuracy",))) == set()
+
+
+def test_the_trainings_alone_are_the_subjects_and_their_searches(make: Make) -> None:
+    plan = make(("tune: off", "tune: auto")).trainings()
+    assert len(plan.units) == 4 + 2 + 8
+    assert {u.kind for u in plan.units.values()} == {"fit", "tune"}
+
+
+def test_a_probe_that_cannot_be_imported_is_planned_as_errored(make: Make) -> None:
+    results = [r for r in make(("  calibration:\n", "  trouble.missing:\n")).results if r.probe == "trouble.missing"]
+    assert [r.errored for r in results] == [True] * 4
+    assert all("auditor_trouble_dependency" in (r.reason or "") for r in results)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("rates: [0.1, 0.2, 0.4]", "rates: [2]"), "poisoning.label_flips"),
+        (("  calibration:\n", "  calibration: {bins: 0}\n"), "calibration: bins is 0"),
+        (("[sgd, adamw]", "[sgd, {name: adamw, settings: {beta: 0.9}}]"), "audit.yaml:8: unknown setting of adamw 'beta'; did you mean 'beta1'?"),
+        (("[sgd, adamw]", "[sgd, {name: sgd, settings: {momentum: 0}}]"), "mlp/sgd is named twice"),
+        (("architecture: mlp", "architecture: 'nowhere_at_all:make'"), "nowhere_at_all"),
+    ],
+)
+def test_what_can_be_known_to_be_wrong_is_refused_before_anything_runs(
+    make: Make, change: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(AuditorError) as caught:
+        make(change)
+    assert message in str(caught.value)
+
+
+def test_a_loaded_model_is_identified_by_the_content_of_its_files(make: Make, tmp_path: Path) -> None:
+    subject = (
+        "train: {architecture: mlp, kwargs: {hidden: [8]}, optimizers: [sgd, adamw], seeds: 2, epochs: 20, tune: off}",
+        'load: {format: state-dict, path: w.safetensors, factory: "nets:make"}',
+    )
+    (tmp_path / "w.safetensors").write_bytes(b"one")
+    (tmp_path / "nets.py").write_text("def make(): ...\n")
+    first = make(subject)
+    assert {r.reason for r in first.results if r.unit is None} == {
+        "needs access: recipe (it retrains the model); mlp is a finished model without one"
+    }
+    assert list(make(subject).units) == list(first.units)
+    (tmp_path / "nets.py").write_text("def make(): pass\n")
+    second = make(subject)
+    (tmp_path / "w.safetensors").write_bytes(b"two")
+    third = make(subject)
+    assert len({*first.units} | {*second.units} | {*third.units}) == 3 * len(first.units)
