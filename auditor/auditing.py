@@ -12,6 +12,7 @@ from typing import Any
 
 from auditor import plugins
 from auditor.assemble import Assembly
+from auditor.attestations import load_attestations
 from auditor.bundle import Facts, LayerWriter, claim, file_sha256, read_facts
 from auditor.catalogue import Catalogue, ProbeEntry, describe
 from auditor.config import Loaded
@@ -23,7 +24,7 @@ from auditor.judgement import check_policy
 from auditor.plan import Plan, PlannedSubject, Unit, environment, make_plan
 from auditor.policy import Findings, Policy, Waivers, load_policy, load_waivers
 from auditor.record import DatasetRecord, canonical_json, digest
-from auditor.stages import check_formats, judged, render_bundle, seal_findings
+from auditor.stages import judged, render_bundle, seal_findings
 from auditor.store import Store
 from auditor.units import Failure
 
@@ -101,6 +102,8 @@ def planned(loaded: Loaded, options: Options, data: DatasetRecord | None = None)
     shown = catalogue()
     policy, _ = bar(loaded)
     check_policy(policy, shown)
+    if stated := loaded.config.attestations:
+        load_attestations(loaded.input_text(stated, "attestations"), stated)
     plan = make_plan(loaded, data or prepared_data(loaded, store), only=options.only, skip=options.skip)
     for metric in plan.config.contrasts.metrics or ():
         if shown.metric(metric) is None:
@@ -121,7 +124,6 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     `data` names a data set that is in the store already, for one that was handed in.
     """
     plan = planned(loaded, options, data)
-    check_formats(options.formats)
     bundle = options.out or Path("audits") / loaded.config.name
     claim(bundle, plan.sha256)
     store = Store(options.store)
@@ -169,8 +171,9 @@ def write_facts(bundle: Path, plan: Plan, loaded: Loaded, assembly: Assembly, pr
         writer.copy(name, path)
     writer.write("inputs/audit.yaml", loaded.text.encode())
     writer.write("inputs/policy.yaml", loaded.policy_text.encode())
-    if loaded.config.waivers:
-        writer.write("inputs/waivers.yaml", loaded.input_text(loaded.config.waivers, "waivers").encode())
+    for key in ("waivers", "attestations"):
+        if name := getattr(loaded.config, key):
+            writer.write(f"inputs/{key}.yaml", loaded.input_text(name, key).encode())
     if loaded.config.baseline:
         _copy_baseline(writer, loaded)
     writer.seal(may_differ=frozenset({"timings.json"}))

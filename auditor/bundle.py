@@ -22,6 +22,7 @@ from auditor.record import Frozen, Record, Result, canonical_json
 Arrays = dict[str, npt.NDArray[Any]]  # of any number type or text
 Layer = Literal["facts", "judgement", "looks"]
 BELOW: Mapping[Layer, Layer] = {"judgement": "facts", "looks": "judgement"}
+UNFINISHED = (".facts-", ".judgement-", ".looks-", ".old-")  # what a writer that was killed leaves behind
 Model = TypeVar("Model", bound=Frozen)
 
 
@@ -238,6 +239,7 @@ def claim(bundle: Path, plan_sha256: str) -> None:
         return
     if not bundle.is_dir():
         raise ConfigError(f"{bundle} is a file; name a folder for the bundle with --out")
+    _put_back(bundle)
     record = bundle / "facts" / "record.json"
     if record.is_file():
         held = read_model(record, Record).audit
@@ -246,8 +248,17 @@ def claim(bundle: Path, plan_sha256: str) -> None:
                 f"{bundle} holds another audit ({held.name!r}, plan {held.plan_sha256[:12]}; this one is {plan_sha256[:12]}); "
                 "choose another folder with --out, or remove that one"
             )
-    elif any(p.name not in {"events.jsonl", "artifacts"} and not p.name.startswith((".facts-", ".old-")) for p in bundle.iterdir()):
+    elif any(p.name not in {"events.jsonl", "artifacts"} and not p.name.startswith(UNFINISHED) for p in bundle.iterdir()):
         raise ConfigError(f"{bundle} is not empty and holds no audit; choose another folder with --out")
+    for left in (p for p in bundle.iterdir() if p.name.startswith(UNFINISHED)):
+        shutil.rmtree(left)
+
+
+def _put_back(bundle: Path) -> None:
+    """Put a layer back that a writer had set aside when it was killed."""
+    for layer in bundle.glob(".old-*/*"):
+        if not (bundle / layer.name).exists():
+            os.rename(layer, bundle / layer.name)
 
 
 def _make(bundle: Path) -> None:

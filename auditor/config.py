@@ -105,6 +105,7 @@ class AuditConfig(Frozen):
     policy: str | None = None
     waivers: str | None = None
     baseline: str | None = None
+    attestations: str | None = None
     gallery: Literal["on", "off"] | bool = "on"
     unit_seconds: float = Field(900, gt=0)
 

@@ -16,6 +16,7 @@ from auditor.probe import Probe, Setting
 from auditor.recipe import Fit, Recipe, Tuned
 from auditor.record import DatasetRecord, digest
 from auditor.subject import Access
+from auditor.subjects import beside
 from auditor.training.optimizers import check_settings, resolve
 
 UnitKind = Literal["tune", "fit", "load", "probe"]
@@ -128,7 +129,7 @@ def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = ()
     subjects = [s for entry in config.subjects for s in _subjects(planner, entry, loaded)]
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
-    declared = config.model_dump(mode="json", exclude={"policy", "waivers", "baseline", "card", "gallery", "unit_seconds"})
+    declared = config.model_dump(mode="json", exclude={"policy", "waivers", "baseline", "attestations", "card", "gallery", "unit_seconds"})
     sha256 = digest({
         "config": declared, "data": data.sha256, "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
     })
@@ -233,9 +234,20 @@ def _code_content(reference: str | None, directory: Path) -> str | None:
     """Digest of the file beside the audit file, or else of the installed module, that "module:callable" names."""
     if reference is None:
         return None
+    path = beside.file_beside(reference, directory)
+    if path is not None:
+        return _content(path)
     module = reference.partition(":")[0]
-    path = directory / f"{module}.py"
-    return _content(path) if path.is_file() else _module_content(module)
+    if not _installed(module):
+        raise ConfigError(f"{reference!r}: no module {module!r}; is it beside the audit file or installed?")
+    return _module_content(module)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # its package is not there; or it has no name
+        return False
 
 
 def _content(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from auditor import plugins
 from auditor.bundle import Facts, LayerWriter, Observed, check_layer, read_facts, read_findings, sealed
 from auditor.config import text_digest
-from auditor.errors import ConfigError, IntegrityError, UnknownNameError
+from auditor.errors import ConfigError, IntegrityError
 from auditor.judgement import judge
 from auditor.policy import Findings, load_policy, load_waivers
 from auditor.record import canonical_json
@@ -41,13 +41,6 @@ def seal_findings(bundle: Path, findings: Findings, *, policy_text: str | None =
         if text is not None:
             writer.write(name, text.encode())
     writer.seal()
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Raise UnknownNameError, with the nearest name, for a report format that nobody installed."""
-    for name in formats:
-        if name not in plugins.names("auditor.reports"):
-            raise UnknownNameError("report", name, plugins.names("auditor.reports"), where="--format")
 
 
 def render_bundle(bundle: Path, formats: Sequence[str]) -> list[Path]:

@@ -73,6 +73,14 @@ class Canvas:
         """The first panel."""
         return self.panels[0]
 
+    def described(self) -> str:
+        """What is drawn, for those who cannot see it: the axes and the groups."""
+        drawn = [axes.get_title(loc="left") or axes.get_ylabel() for axes in self.panels]
+        names = self.axes.get_legend_handles_labels()[1]
+        parts = [", ".join(" ".join(text.split()) for text in drawn if text), self.axes.get_xlabel()]
+        told = " against ".join(part for part in parts if part)
+        return told + (f"; for {', '.join(names)}" if names else "") + "."
+
     def legend(self) -> None:
         """Name the groups above the drawing, where there is more than one."""
         handles, labels = self.axes.get_legend_handles_labels()
@@ -95,10 +103,10 @@ def drawing(ident: str, title: str, width: float, height: float, columns: int = 
         stream = io.BytesIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
-        canvas.svg = page_svg(stream.getvalue().decode(), ident, title)
+        canvas.svg = page_svg(stream.getvalue().decode(), ident, title, canvas.described())
 
 
-def page_svg(drawn: str, ident: str, title: str) -> str:
+def page_svg(drawn: str, ident: str, title: str, description: str) -> str:
     """A drawing made fit for the page: no prologue, no links, ids that occur once, colours that follow the page."""
     svg = drawn[drawn.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -111,6 +119,6 @@ def page_svg(drawn: str, ident: str, title: str) -> str:
     svg = re.sub(r"\n\s*", "\n", svg)
     view = re.search(r'viewBox="([^"]+)"', svg)
     assert view is not None, "matplotlib writes a viewBox"
-    label = f'<title id="{ident}-title">{html.escape(title)}</title>'
+    label = f'<title id="{ident}-title">{html.escape(title)}</title><desc>{html.escape(description)}</desc>'
     head = f'<svg class="chart" role="img" aria-labelledby="{ident}-title" viewBox="{view.group(1)}">{label}'
     return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)

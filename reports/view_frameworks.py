@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from auditor import frameworks
+from auditor.attestations import load_attestations
 from auditor.frameworks import CellState, Framework
 
 from . import wording
@@ -20,7 +21,7 @@ STATES: Mapping[CellState, Chip] = {
 def framework_section(material: Material) -> FrameworkSection:
     """What this record supplies to each of the 72 subcategories."""
     rmf = frameworks.load("nist-ai-rmf")
-    cells = frameworks.coverage(rmf, material.record, material.facts.catalogue)
+    cells = frameworks.coverage(rmf, material.record, material.facts.catalogue, _stated(material))
     counts = tuple(
         Chip(f"{sum(c.state == state for c in cells)} {chip.text}", chip.tone, chip.icon)
         for state, chip in STATES.items()
@@ -89,6 +90,12 @@ def _others(material: Material) -> Table | None:
     rows = tuple(row for name in frameworks.NAMES[1:] for row in _other(material, name))
     columns = (Column("Vocabulary"), Column("Item"), Column("Title"), Column("Evidence"))
     return Table("Other vocabularies, items with reliable evidence", columns, rows) if rows else None
+
+
+def _stated(material: Material) -> dict[str, str]:
+    """What people attest, from the file that was handed in."""
+    text = material.facts.input_text("attestations.yaml")
+    return load_attestations(text, "attestations.yaml").statements() if text else {}
 
 
 def _other(material: Material, name: str) -> Iterator[tuple[Cell, ...]]:

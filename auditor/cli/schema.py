@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-NAMES = ("audit", "policy", "waivers", "record", "findings", "catalogue", "timings", "manifest")
+NAMES = ("audit", "policy", "waivers", "attestations", "record", "findings", "catalogue", "timings", "manifest")
 
 
 @click.command("schema", short_help="Print the JSON Schema of a file format.")
@@ -19,10 +19,10 @@ def command(name: str) -> None:
 
 
 def _model(name: str) -> "type[BaseModel]":
-    from auditor import bundle, catalogue, config, policy, record
+    from auditor import attestations, bundle, catalogue, config, policy, record
 
     models: dict[str, type[BaseModel]] = {
-        "audit": config.AuditConfig, "policy": policy.Policy, "waivers": policy.Waivers, "record": record.Record,
+        "audit": config.AuditConfig, "policy": policy.Policy, "waivers": policy.Waivers, "attestations": attestations.Attestations, "record": record.Record,
         "findings": policy.Findings, "catalogue": catalogue.Catalogue, "timings": bundle.Timings, "manifest": bundle.Manifest,
     }
     return models[name]

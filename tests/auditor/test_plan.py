@@ -74,10 +74,9 @@ def test_the_seed_the_epochs_and_the_data_change_every_unit(make: Make) -> None:
 
 
 def test_what_decides_no_number_changes_no_unit(make: Make) -> None:
-    policy = ("policy: policy.yaml", "card: {intended_use: none}\nunit_seconds: 60\nname_: 1".replace("\nname_: 1", ""))
-    other = make(policy, ("name: tiny", "name: other"), workers=3)
-    assert changed(make(), other) == set()
-    assert make().sha256 == make(policy).sha256
+    card = ("policy: policy.yaml", "card: {intended_use: none}\nunit_seconds: 60")
+    assert changed(make(), make(card, ("name: tiny", "name: other"), workers=3)) == set()
+    assert make().sha256 == make(card).sha256
 
 
 def test_source_versions_and_a_third_partys_source_are_part_of_identities(
@@ -128,9 +127,9 @@ def test_a_probe_that_cannot_be_imported_is_planned_as_errored(make: Make) -> No
     [
         (("rates: [0.1, 0.2, 0.4]", "rates: [2]"), "poisoning.label_flips"),
         (("  calibration:\n", "  calibration: {bins: 0}\n"), "calibration: bins is 0"),
-        (("[sgd, adamw]", "[sgd, {name: adamw, settings: {beta: 0.9}}]"), "audit.yaml:8: unknown setting of adamw 'beta'; did you mean 'beta1'?"),
+        (("[sgd, adamw]", "[sgd, {name: adamw, settings: {weight_deca: 0.9}}]"), "audit.yaml:8: unknown setting of adamw 'weight_deca'; did you mean 'weight_decay'?"),
         (("[sgd, adamw]", "[sgd, {name: sgd, settings: {momentum: 0}}]"), "mlp/sgd is named twice"),
-        (("architecture: mlp", "architecture: 'nowhere_at_all:make'"), "nowhere_at_all"),
+        (("architecture: mlp", "architecture: 'nowhere_at_all:make'"), "no module 'nowhere_at_all'; is it beside the audit file or installed?"),
     ],
 )
 def test_what_can_be_known_to_be_wrong_is_refused_before_anything_runs(
@@ -139,6 +138,15 @@ def test_what_can_be_known_to_be_wrong_is_refused_before_anything_runs(
     with pytest.raises(AuditorError) as caught:
         make(change)
     assert message in str(caught.value)
+
+
+def test_code_beside_the_audit_file_is_part_of_identities_in_folders_too(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    change = ("architecture: mlp, kwargs: {hidden: [8]}", "architecture: 'own.nets:make'")
+    (tmp_path / "own/nets.py").write_text("def make(shape, classes): ...\n")
+    before = make(change)
+    (tmp_path / "own/nets.py").write_text("def make(shape, classes): pass\n")
+    assert changed(before, make(change)) == set(by_label(before))
 
 
 def test_a_loaded_model_is_identified_by_the_content_of_its_files(make: Make, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_two_packages_that_own_one_name_are_an_error(monkeypatch: pytest.MonkeyP
         ("nocolon", "factory 'nocolon' is not of the form module:callable"),
         (":x", "is not of the form module:callable"),
         ("nowhere_at_all:x", "no module 'nowhere_at_all'; is it beside the audit file or installed?"),
-        ("json:dumpz", "factory: unknown name in json 'dumpz'; did you mean 'dumps'?"),
+        ("json:loadz", "factory: unknown name in json 'loadz'; did you mean 'load"),
     ],
 )
 def test_an_object_that_cannot_be_found_is_named_with_which_half(reference: str, message: str) -> None:

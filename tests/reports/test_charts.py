@@ -16,6 +16,7 @@ def test_a_drawing_names_its_groups_axes_and_title_as_text() -> None:
         "one", "Robust <accuracy>", (Panel((line(), line("adamw", 1)), Axis("Accuracy", "share")),), axis
     )
     assert '<title id="one-title">Robust &lt;accuracy&gt;</title>' in svg
+    assert "<desc>Accuracy against ε; for sgd, adamw.</desc>" in svg
     words = re.findall(r">([^<>\n]+)</text>", svg)
     assert {"sgd", "adamw", "Accuracy", "ε", "8/255"} <= set(words)
 
