@@ -3,16 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: audit test test-all lint wheel bench clean
+.PHONY: audit test test-all test-browser lint wheel bench clean
 
 audit: .venv/installed          ## the built-in audit: install, run, report
 	$(BIN)/auditor run
 
 test: .venv/tested              ## the tests that every change must pass
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not browser"
 
 test-all: .venv/tested          ## slow and statistical tests as well
+	$(PIP) selenium
 	$(BIN)/python -m pytest -q
+
+test-browser: .venv/tested      ## the report in headless Chromium, which must be installed
+	$(PIP) selenium
+	$(BIN)/python -m pytest -q -m browser
 
 lint: .venv/tested              ## style and types
 	$(BIN)/ruff check .
@@ -41,7 +46,13 @@ clean:
 	$(PIP) --no-build-isolation --editable .
 	@touch $@
 
-.venv/tested: .venv/installed $(wildcard tests/plugin/pyproject.toml)
+# Fashion-MNIST is real data for tests: Debian's package, unpacked here where it is not installed.
+.venv/fashion: .venv/bin/python
+	@test -d /usr/share/datasets/fashion-mnist || { cd .venv && apt-get download -qq dataset-fashion-mnist && \
+	  dpkg -x dataset-fashion-mnist_*.deb . ; } || { echo "tests need Debian's package dataset-fashion-mnist"; exit 1; }
+	@touch $@
+
+.venv/tested: .venv/installed .venv/fashion tests/plugin/pyproject.toml
 	$(PIP) pytest ruff mypy build check-wheel-contents
 	$(PIP) --no-build-isolation --no-deps ./tests/plugin
 	@touch $@

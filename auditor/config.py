@@ -109,6 +109,12 @@ class AuditConfig(Frozen):
     gallery: Literal["on", "off"] | bool = "on"
     unit_seconds: float = Field(900, gt=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, values: Any) -> Any:  # whatever stands in the file
+        """A section that holds nothing but comments is as if it were not there."""
+        return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
+
     @model_validator(mode="after")
     def _distinct_subjects(self) -> Self:
         ids = [s.id for s in self.subjects]

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -66,17 +67,17 @@ class Terminal:
         self.seen += 1
         self.cached += status == "cached"
         if status == "failed":
-            self.err.print(f"[red]errored[/] {unit.label}: {reason}", soft_wrap=True)
+            self.err.print(f"[red]errored[/] {escape(unit.label)}: {escape(reason)}", soft_wrap=True)
         if self.quiet or status == "cached":
             self._advance(unit)
             return
         self._advance(unit)
         if self.progress is None and (self.seen * 10 // self.total) > ((self.seen - 1) * 10 // self.total):
-            self.err.print(f"{self.seen:>5}/{self.total}  {time.perf_counter() - self.started:6.1f} s  {unit.label}")
+            self.err.print(f"{self.seen:>5}/{self.total}  {time.perf_counter() - self.started:6.1f} s  {escape(unit.label)}")
 
     def _advance(self, unit: "Unit") -> None:
         if self.progress is not None and self.task is not None:
-            self.progress.update(self.task, advance=1, description=unit.label[:48].ljust(48))
+            self.progress.update(self.task, advance=1, description=escape(unit.label[:48].ljust(48)))
 
     def summary(self, audited: "Audited") -> None:
         """What came out, and where the report is."""
@@ -87,14 +88,14 @@ class Terminal:
                 self.out.print(contrasts_table(audited))
             self.out.print(findings_table(findings.findings))
             for note in findings.notes:
-                self.out.print(f"[yellow]note[/] {note}", soft_wrap=True)
+                self.out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
         if audited.interrupted:
             self.out.print("[yellow]interrupted[/]: what was finished is kept; the same command goes on from here")
-        self.out.print(f"{VERDICTS[findings.verdict]}  {findings.summary}", soft_wrap=True)
+        self.out.print(f"{VERDICTS[findings.verdict]}  {escape(findings.summary)}", soft_wrap=True)
         if self.cached == self.total and not self.quiet:
             self.out.print("nothing was left to do: all units were finished before")
         looks = sorted((audited.bundle / "looks").glob("report.*"))
-        self.out.print("report " + " ".join(str(p) for p in looks), soft_wrap=True)
+        self.out.print("report " + escape(" ".join(str(p) for p in looks)), soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def groups_table(audited: "Audited") -> Table:
     for probe, metric, title, unit in shown:
         for at in _coordinates(record, probe, metric):
             cells = [_cell(_find(record, name, probe, metric, at), unit) for name in names]
-            table.add_row(f"{title}{_at(at)}", *cells)
+            table.add_row(escape(title) + _at(at), *cells)
     costs = training_cost(audited)
     if costs:
         table.add_row("training, CPU seconds", *[costs.get(name, "") for name in names])
@@ -137,7 +138,7 @@ def _find(record: Record, of: str, probe: str, metric: str, at: dict[str, float 
 
 
 def _at(at: dict[str, float | str]) -> str:
-    return "".join(f", {k} {v:g}" if isinstance(v, float) else f", {v}" for k, v in at.items())
+    return "".join(f", {k} {v:g}" if isinstance(v, float) else f", {escape(v)}" for k, v in at.items())
 
 
 def _cell(m: Measurement | None, unit: str) -> str:
@@ -176,7 +177,7 @@ def contrasts_table(audited: "Audited") -> Table:
         entry = catalogue.metric(metric)
         mine = {(c.a, c.b): c for c in record.contrasts if (c.metric, c.at) == (metric, one.at)}
         cells = [_difference(mine[p], verdicts.get((metric, at, *p), "inconclusive"), entry.unit if entry else "share") if p in mine else "" for p in pairs]
-        table.add_row((entry.title if entry else metric) + _at(one.at), *cells)
+        table.add_row(escape(entry.title if entry else metric) + _at(one.at), *cells)
     return table
 
 
@@ -200,8 +201,8 @@ def findings_table(findings: tuple[Finding, ...]) -> Table:
     for first in firsts.values():
         mine = [f for f in findings if (f.rule, f.at) == (first.rule, first.at)]
         cells = ["\n".join(_finding(f) for f in mine if f.subject in (s, None)) for s in subjects]
-        bar = first.title or first.metric + _at(first.at)
-        table.add_row(first.rule, first.severity, f"{bar}\n[dim]{_threshold(first)}[/]", *cells)
+        bar = escape(first.title) or first.metric + _at(first.at)
+        table.add_row(escape(first.rule), first.severity, f"{bar}\n[dim]{_threshold(first)}[/]", *cells)
     return table
 
 
@@ -220,5 +221,5 @@ def print_findings(findings: Findings, *, quiet: bool = False) -> None:
     if not quiet:
         out.print(findings_table(findings.findings))
         for note in findings.notes:
-            out.print(f"[yellow]note[/] {note}", soft_wrap=True)
-    out.print(f"{VERDICTS[findings.verdict]}  {findings.summary}", soft_wrap=True)
+            out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
+    out.print(f"{VERDICTS[findings.verdict]}  {escape(findings.summary)}", soft_wrap=True)

@@ -1,6 +1,8 @@
 """A first audit.yaml and policy.yaml, written after a look at the data and model they are for."""
 
+import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +98,10 @@ def write(folder: Path, *, data: Path | None, model: Path | None, factory: str |
         if (folder / file).exists():
             raise ConfigError(f"{folder / file} exists and is not overwritten; name another folder")
     seen = look(folder, data)
-    title = name or folder.resolve().name
+    title = name or _name(folder.resolve().name)
     subject = _load_section(folder, model, factory) if model else _train_section(seen.data)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "audit.yaml").write_text(AUDIT.format(name=title, data=seen.section, subject=subject))
+    (folder / "audit.yaml").write_text(AUDIT.format(name=json.dumps(title), data=seen.section, subject=subject))
     (folder / "policy.yaml").write_text(POLICY.format(name=title))
     facts = seen.data
     return [
@@ -107,6 +109,11 @@ def write(folder: Path, *, data: Path | None, model: Path | None, factory: str |
         f"wrote    {folder / 'audit.yaml'} and {folder / 'policy.yaml'}",
         f"next     auditor run {folder / 'audit.yaml'}",
     ]
+
+
+def _name(text: str) -> str:
+    """A text as the name of an audit or a subject: what these may not hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._ -]+", "-", text).lstrip("._ -") or "audit"
 
 
 def look(folder: Path, path: Path | None) -> Seen:
@@ -120,7 +127,7 @@ def look(folder: Path, path: Path | None) -> Seen:
     source = "idx" if path.is_dir() else "npz"
     relative = os.path.relpath(path.resolve(), folder.resolve())
     data = load(DataConfig(source=source, path=str(path.resolve())), folder)
-    lines = [f"  source: {source}", f"  path: {relative}", "  # range: [0, 255]              # as stored, if it was guessed wrong; the subject sees [0, 1]"]
+    lines = [f"  source: {source}", f"  path: {json.dumps(relative)}", "  # range: [0, 255]              # as stored, if it was guessed wrong; the subject sees [0, 1]"]
     return Seen("\n".join([*lines, f"  # classes: [{', '.join(data.classes)}]"]), data)
 
 
@@ -135,5 +142,5 @@ def _load_section(folder: Path, model: Path, factory: str | None) -> str:
     kind = "sklearn" if model.suffix == ".skops" else "state-dict"
     if kind == "state-dict" and factory is None:
         raise ConfigError(f"--model: {model.name} holds weights; name what makes their module with --factory module:callable")
-    line = f"\n      factory: {factory}" if factory else ""
-    return LOAD.format(id=model.stem, format=kind, path=os.path.relpath(model.resolve(), folder.resolve()), factory=line)
+    line = f"\n      factory: {json.dumps(factory)}" if factory else ""
+    return LOAD.format(id=_name(model.stem).replace(" ", "-"), format=kind, path=json.dumps(os.path.relpath(model.resolve(), folder.resolve())), factory=line)

@@ -9,6 +9,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+pytestmark = pytest.mark.browser
+
 AUDIT = """\
 schema: auditor/audit/1
 name: browser

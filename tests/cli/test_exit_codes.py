@@ -77,7 +77,7 @@ def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_the_bundle_whole(shell
     line = shell.line("run", "audit.yaml", "--store", tiny.store, "--out", "bundle", "--format", "html")
     done = subprocess.run(
         line, cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=False, timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # noqa: PLW1509  # no threads here
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # no threads here
     )
     assert done.returncode == 4
     assert "File too large" in done.stderr

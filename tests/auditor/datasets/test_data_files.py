@@ -12,7 +12,8 @@ from auditor.datasets.files import IDX_FILES, read_idx
 from auditor.datasets.spec import DataConfig
 from auditor.errors import AuditorError, DataError, UnknownNameError
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist, which .ci/run installs
+DEBIAN = Path("usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist, which `make test` brings
+FASHION = next((p for root in ("/", ".venv") if (p := Path(root) / DEBIAN).is_dir()), Path("/") / DEBIAN).resolve()
 
 
 def idx_bytes(array, code):
