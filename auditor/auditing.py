@@ -1,6 +1,6 @@
 """The verb `audit` from end to end: configuration to sealed bundle, each stage reading only the one before."""
 
-import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from auditor.attestations import load_attestations
 from auditor.bundle import Facts, LayerWriter, claim, file_sha256, read_facts
 from auditor.catalogue import Catalogue, ProbeEntry, describe
 from auditor.config import Loaded
+from auditor.datasets.spec import DataConfig
 from auditor.engine import Engine, Executor
 from auditor.errors import UnknownNameError
 from auditor.executors.inline import Inline
@@ -74,23 +75,38 @@ def _entry(name: str) -> ProbeEntry:
 
 
 def prepared_data(loaded: Loaded, store: Store) -> DatasetRecord:
-    """The facts of the configured data, which is in the store afterwards. Loads it only if it is not there yet."""
+    """The facts of the configured data, which is in the store afterwards. Loads it only if it is not there yet.
+
+    Data that a user's or a third party's code makes is made every time: what that code reads, nobody can know.
+    """
     from auditor.datasets import content_files
 
     config = loaded.config.data
     files = content_files(config, loaded.directory)
     key = digest({"data": config.model_dump(mode="json"), "files": [file_sha256(f) for f in files], "environment": environment()})
     pointer = store.root / "data" / f"{key}.json"
-    if pointer.is_file():
-        sha256 = json.loads(pointer.read_text())["sha256"]
-        if store.has_dataset(sha256):
-            return store.dataset_facts(sha256)
+    if _all_ours(config) and (known := _facts_in(pointer)) is not None and store.has_dataset(known.sha256):
+        return known
     from auditor.datasets import load
 
     data = load(config, loaded.directory)
     store.write_dataset(data)
-    pointer.write_text(json.dumps({"sha256": data.sha256}))
+    partial = pointer.with_suffix(f".{os.getpid()}.partial")
+    partial.write_bytes(canonical_json(data.facts()))
+    partial.replace(pointer)
     return data.facts()
+
+
+def _all_ours(config: DataConfig) -> bool:
+    entries = [plugins.names("auditor.datasets").get(source.source) for source in (config, *config.ood)]
+    return all(entry is not None and entry.module.startswith("auditor.") for entry in entries)
+
+
+def _facts_in(pointer: Path) -> DatasetRecord | None:
+    try:
+        return DatasetRecord.model_validate_json(pointer.read_bytes())
+    except (OSError, ValueError):  # not written yet, or in part
+        return None
 
 
 def planned(loaded: Loaded, options: Options, data: DatasetRecord | None = None) -> Plan:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from auditor.datasets.spec import DataConfig
 from auditor.documents import Document, read, text_of, validated
@@ -114,6 +114,11 @@ class AuditConfig(Frozen):
     def _empty_sections(cls, values: Any) -> Any:  # whatever stands in the file
         """A section that holds nothing but comments is as if it were not there."""
         return {k: v for k, v in values.items() if v is not None} if isinstance(values, dict) else values
+
+    @field_validator("card", "contrasts", "probes", mode="before")
+    @classmethod
+    def _nothing_said(cls, value: object) -> object:
+        return {} if value is None else value  # a key with nothing but comments below it
 
     @model_validator(mode="after")
     def _distinct_subjects(self) -> Self:

@@ -94,6 +94,8 @@ class Terminal:
         self.out.print(f"{VERDICTS[findings.verdict]}  {escape(findings.summary)}", soft_wrap=True)
         if self.cached == self.total and not self.quiet:
             self.out.print("nothing was left to do: all units were finished before")
+        if audited.facts.config.get("policy") is None and not self.quiet:
+            self.out.print("no policy was named: judged by the shipped policy `baseline`")
         looks = sorted((audited.bundle / "looks").glob("report.*"))
         self.out.print("report " + escape(" ".join(str(p) for p in looks)), soft_wrap=True)
 

@@ -238,6 +238,8 @@ def _spread(table: Floats, imagined: float = 0.0) -> _Spread:
     rest = table - seed_means[:, None] - row_means[None, :] + table.mean()
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * max(1, rows - 1))
     shared = max(0.0, ms_rows - ms_rest) / (seeds * rows) + extra
+    if max(ms_seeds, shared * seeds * rows) <= 1e-9 * ms_rest:
+        ms_seeds = ms_rest  # all means equal by luck while cells vary: their variance is what is left to go by
     return _Spread(ms_seeds / (seeds * rows), shared, seeds - 1, max(1, rows - 1))
 
 

@@ -49,7 +49,7 @@ class Engine:
         units = self.plan.units
         if not self.fresh:
             for unit in units.values():
-                if self.store.has(unit.identity):
+                if self.store.whole(unit.identity):
                     self._done(unit, "cached")
         if len(self.finished) < len(units):
             with executor() as pool:

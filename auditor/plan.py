@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from auditor import plugins
 from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed
@@ -15,8 +16,8 @@ from auditor.errors import AuditorError, ConfigError, UnknownNameError
 from auditor.probe import Probe, Setting
 from auditor.recipe import Fit, Recipe, Tuned
 from auditor.record import DatasetRecord, digest
+from auditor.sources import Codes
 from auditor.subject import Access
-from auditor.subjects import beside
 from auditor.training.optimizers import check_settings, resolve
 
 UnitKind = Literal["tune", "fit", "load", "probe"]
@@ -94,6 +95,11 @@ class Planner:
     environment: Mapping[str, Any]
     units: dict[str, Unit] = field(default_factory=dict)
 
+    @cached_property
+    def codes(self) -> Codes:
+        """Digests of code that is not ours."""
+        return Codes(self.directory)
+
     def add(self, kind: UnitKind, label: str, spec: Mapping[str, Any], inputs: tuple[str, ...] = (), **of: str | None) -> str:
         """The identity of this unit, added if it is new."""
         spec = {"data": self.data.sha256, "root": self.config.seed, **spec}
@@ -106,10 +112,17 @@ class Planner:
         """A training, after the search for its learning rate where it has one."""
         tuned = fit.recipe.learning_rate
         inputs = (self.tune(fit.recipe, tuned),) if isinstance(tuned, Tuned) else ()
-        spec: dict[str, Any] = {"fit": fit.model_dump(mode="json"), **_change_source(fit)}
-        if ":" in fit.recipe.architecture:
-            spec["architecture"] = _code_content(fit.recipe.architecture, self.directory)
+        spec = {"fit": fit.model_dump(mode="json"), "code": self.code_of(fit)}
         return self.add("fit", label, spec, inputs, subject=subject)
+
+    def code_of(self, fit: Fit) -> dict[str, str | None]:
+        """Digests of the code that a training runs beside ours, which stands in the environment."""
+        name = fit.recipe.architecture
+        return {
+            "architecture": self.codes.named(name) if ":" in name else self.codes.plugin("auditor.architectures", name),
+            "optimizer": self.codes.plugin("auditor.optimizers", fit.recipe.optimizer),
+            "change": self.codes.of(fit.change.function) if fit.change else None,
+        }
 
     def tune(self, recipe: Recipe, tuned: Tuned) -> str:
         """A search: one trial a learning rate, then the choice among them."""
@@ -216,7 +229,8 @@ def check_architecture(name: str, where: str) -> None:
 def _loaded_subject(planner: Planner, entry: SubjectConfig, where: str) -> PlannedSubject:
     assert entry.load is not None
     if entry.load.format == "object":
-        spec: dict[str, Any] = {"object": entry.load.path, "outputs": entry.load.outputs}
+        # what an object answers cannot be told by its name: each is an input of its own, never taken for an earlier one
+        spec: dict[str, Any] = {"object": entry.load.path, "outputs": entry.load.outputs, "handed_in": uuid4().hex}
         unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
         return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
     path = planner.directory / entry.load.path
@@ -224,30 +238,10 @@ def _loaded_subject(planner: Planner, entry: SubjectConfig, where: str) -> Plann
         raise ConfigError(f"{where}: load.path: {path} does not exist")
     spec = {
         "load": entry.load.model_dump(mode="json"), "content": _content(path),
-        "factory": _code_content(entry.load.factory, planner.directory),
+        "factory": planner.codes.named(entry.load.factory),
     }
     unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
     return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
-
-
-def _code_content(reference: str | None, directory: Path) -> str | None:
-    """Digest of the file beside the audit file, or else of the installed module, that "module:callable" names."""
-    if reference is None:
-        return None
-    path = beside.file_beside(reference, directory)
-    if path is not None:
-        return _content(path)
-    module = reference.partition(":")[0]
-    if not _installed(module):
-        raise ConfigError(f"{reference!r}: no module {module!r}; is it beside the audit file or installed?")
-    return _module_content(module)
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):  # its package is not there; or it has no name
-        return False
 
 
 def _content(path: Path) -> str:
@@ -272,7 +266,8 @@ def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe |
     spec = {
         "probe": name, "version": probe.version, "parameters": parameters, "subject": subject.id, "seed": subject.seed or 0,
         "recipe": subject.recipe.model_dump(mode="json") if subject.recipe else None, "fits": fits, "model": subject.unit,
-        "confidence": planner.config.confidence, "source": _probe_source(name), "gallery": planner.config.gallery in ("on", True),
+        "confidence": planner.config.confidence, "source": planner.codes.plugin("auditor.probes", name),
+        "gallery": planner.config.gallery in ("on", True),
     }
     unit = planner.add("probe", f"{name} on {subject.id}", spec, (subject.unit, *fits.values()), subject=subject.id, probe=name)
     return PlannedResult(subject.id, name, probe.version, parameters, unit)
@@ -283,27 +278,6 @@ def _check_reference(loaded: Loaded, subjects: list[PlannedSubject]) -> None:
     groups = {s.group for s in subjects}
     if reference is not None and reference not in groups:
         raise UnknownNameError("group", reference, groups, where=loaded.document.place(("contrasts", "reference")))
-
-
-def _change_source(fit: Fit) -> dict[str, str | None]:
-    """What a third party's change of the data is made of; our own stands in the environment."""
-    if fit.change is None or fit.change.function.startswith("auditor."):
-        return {}
-    return {"source": _module_content(fit.change.function.partition(":")[0])}
-
-
-def _probe_source(name: str) -> str | None:
-    module = plugins.names("auditor.probes")[name].module
-    return None if module.startswith("auditor.") else _module_content(module)
-
-
-@cache
-def _module_content(module: str) -> str | None:
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:  # its package is not there: the unit that needs it will say so
-        return None
-    return _content(Path(spec.origin)) if spec and spec.origin else None
 
 
 @cache

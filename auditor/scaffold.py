@@ -76,11 +76,17 @@ rules:
     at_least: 0.50
     severity: high
   - id: PRI-1
+    title: Training records cannot be told from others
+    metric: privacy.membership.auc
+    at_most: 0.75
+    severity: high
+  - id: PRI-2
     title: Training records are not given away
     metric: privacy.membership.tpr_at_fpr
     at: {{fpr: 0.01}}
     at_most: 0.10
     severity: high
+    on_not_assessed: ignore       # so low a rate needs 300 test rows
 """
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from auditor.bundle import UnitTiming
+from auditor.bundle import UnitTiming, file_sha256
 from auditor.dataset import Dataset, Domain
 from auditor.errors import IntegrityError
 from auditor.record import DatasetRecord, canonical_json
 
-LAST = ("unit.json", "meta.json")  # the file that is written last, and says that the folder is whole
+SEAL = "seal.json"  # sha256 of every other file of a folder: written last, it says that the folder is whole
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -29,7 +29,15 @@ class Store:
 
     def has(self, identity: str) -> bool:
         """Whether this unit was finished."""
-        return (self._folder(identity) / "unit.json").is_file()
+        return (self._folder(identity) / SEAL).is_file()
+
+    def whole(self, identity: str) -> bool:
+        """Whether this unit was finished and every file is as it was written. One that is damaged is removed, to be done again."""
+        folder = self._folder(identity)
+        if not folder.exists() or _as_sealed(folder):
+            return folder.exists()
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
 
     def read(self, identity: str) -> dict[str, Any]:
         """What a finished unit said, as JSON."""
@@ -69,6 +77,7 @@ class Store:
         folder = Path(tempfile.mkdtemp(dir=scratch))
         try:
             yield folder
+            (folder / SEAL).write_bytes(canonical_json(_digests(folder)))
             place.parent.mkdir(parents=True, exist_ok=True)
             if replace and place.exists():
                 os.rename(place, folder.with_suffix(".old"))
@@ -83,7 +92,7 @@ class Store:
 
     def has_dataset(self, sha256: str) -> bool:
         """Whether the data set of this content is here."""
-        return (self.root / "data" / sha256 / "meta.json").is_file()
+        return (self.root / "data" / sha256 / SEAL).is_file()
 
     def write_dataset(self, data: Dataset) -> None:
         """Keep a data set as plain arrays, which workers map into memory."""
@@ -104,8 +113,10 @@ class Store:
         return DatasetRecord.model_validate(meta["facts"])
 
     def dataset(self, sha256: str) -> Dataset:
-        """A kept data set, its arrays mapped read-only."""
+        """A kept data set, its arrays mapped read-only. Raises IntegrityError where a file is not as it was written."""
         folder = self.root / "data" / sha256
+        if not _as_sealed(folder):
+            raise IntegrityError(f"{folder} is damaged; remove it, and the data is read again")
         meta = json.loads((folder / "meta.json").read_bytes())
         facts = DatasetRecord.model_validate(meta["facts"])
 
@@ -122,7 +133,7 @@ class Store:
 
 
 def put(folder: Path, content: dict[str, Any], timing: UnitTiming) -> None:
-    """Write a unit's JSON value and cost; unit.json comes last and says that the unit is whole."""
+    """Write a unit's JSON value and cost."""
     (folder / "timing.json").write_bytes(canonical_json(timing))
     (folder / "unit.json").write_bytes(canonical_json(content))
 
@@ -133,6 +144,18 @@ def _rename_once(folder: Path, place: Path) -> None:
     except OSError:
         if not place.is_dir():
             raise
-        if not any((place / last).is_file() for last in LAST):  # a folder that was copied in part: ours is whole
+        if not (place / SEAL).is_file():  # a folder that was copied in part: ours is whole
             shutil.rmtree(place)
             os.rename(folder, place)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name != SEAL}
+
+
+def _as_sealed(folder: Path) -> bool:
+    try:
+        said = json.loads((folder / SEAL).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(said == _digests(folder))

@@ -57,21 +57,38 @@ class Shell:
     def __call__(self, *args: object) -> Ended:
         """Run a command to its end."""
         done = subprocess.run(
-            self.line(*args), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=240, check=False
+            self.line(*args),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def start(self, *args: object) -> "subprocess.Popen[str]":
         """Start a command in a session of its own, as a terminal would."""
         return subprocess.Popen(
-            self.line(*args), cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            self.line(*args),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             start_new_session=True,
         )
 
     def python(self, code: str) -> Ended:
         """Run some Python in the same surroundings."""
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", code],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -132,7 +149,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
     folder = tmp_path_factory.mktemp("tiny")
     audited = run(
-        load_audit(written(folder)), Options(store=folder / "store", out=folder / "bundle", inline=True, formats=("html",))
+        load_audit(written(folder)),
+        Options(store=folder / "store", out=folder / "bundle", inline=True, formats=("html",)),
     )
     assert not audited.failures
     return Tiny(folder, folder / "store", folder / "bundle", audited.facts.record.sha256)

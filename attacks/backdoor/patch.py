@@ -49,7 +49,7 @@ class Patch(Probe):
     threat: ClassVar[ThreatModel | None] = ThreatModel(
         goal="integrity: inputs that carry a trigger get the attacker's class, others the right one",
         knowledge="the training rows, nothing of the model",
-        capability="changes inputs and labels of a share of the training rows, and stamps inputs at use",
+        capability="change inputs and labels of a share of the training rows, and stamp inputs at use",
     )
     blind_spots: ClassVar[tuple[str, ...]] = (
         "It measures how a training takes up a visible trigger; it does not search a model for a backdoor.",

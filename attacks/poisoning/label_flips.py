@@ -50,7 +50,7 @@ class LabelFlips(Probe):
     threat: ClassVar[ThreatModel | None] = ThreatModel(
         goal="availability: a model that is wrong more often",
         knowledge="none of the model or its training",
-        capability="changes the labels of a share of the training rows, not their inputs",
+        capability="change the labels of a share of the training rows, not their inputs",
     )
     blind_spots: ClassVar[tuple[str, ...]] = (
         "Labels chosen by an attacker who knows the model hurt more than random ones.",

@@ -50,7 +50,7 @@ class Membership(Probe):
     threat: ClassVar[ThreatModel | None] = ThreatModel(
         goal="privacy: learn whether a record was in the training data",
         knowledge="the record, its true label, and non-members to place the threshold with",
-        capability="reads the outputs for that record, once",
+        capability="read the outputs for that record, once",
     )
     blind_spots: ClassVar[tuple[str, ...]] = (
         "Attacks with shadow models (LiRA, RMIA) find more: one threshold for all ignores how hard a row is.",

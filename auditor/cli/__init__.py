@@ -17,7 +17,7 @@ COMMANDS = {
     "verify": "Check that a bundle is what was sealed.",
     "init": "Write a commented audit.yaml and policy.yaml to start from.",
     "list": "List what is installed.",
-    "explain": "Explain a probe, metric, optimizer or rule.",
+    "explain": "Explain a probe, metric or optimizer.",
     "schema": "Print the JSON Schema of a file format.",
     "config": "Show the resolved configuration.",
 }

@@ -3,7 +3,7 @@
 import click
 
 
-@click.command("explain", short_help="Explain a probe, metric, optimizer or rule.")
+@click.command("explain", short_help="Explain a probe, metric or optimizer.")
 @click.argument("name")
 def command(name: str) -> None:
     """Explain NAME: a probe (evasion.linf), a metric (evasion.linf.robust_accuracy), or an optimizer (adamw)."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @planning
 @running
 @FORMATS
-@click.option("--no-gate", is_flag=True, help="End with 0 whatever the verdict; errors keep their codes.")
+@click.option("--no-gate", is_flag=True, help="End with 0 whatever the verdict; errors and an errored unit keep their codes.")
 def command(
     audit: Path | None, profile: str | None, only: tuple[str, ...], skip: tuple[str, ...], seed: int | None, store: Path, out: Path | None,
     workers: int | None, fresh: bool, budget: float | None, quiet: bool, formats: tuple[str, ...], no_gate: bool,
@@ -43,9 +43,10 @@ def command(
 
 
 def exit_code(audited: "Audited", *, no_gate: bool) -> int:
-    """130 where it was interrupted, else what the findings say; without the gate, only an audit that is incomplete is an error."""
+    """130 where it was interrupted, else what the findings say; without the gate, only what was not done is an error."""
+    record = audited.facts.record
     if audited.interrupted:
         return 130
     if no_gate:
-        return 0 if audited.facts.record.audit.complete else 4
+        return 4 if not record.audit.complete else 3 if any(r.outcome == "errored" for r in record.results) else 0
     return int(audited.findings.exit_code)

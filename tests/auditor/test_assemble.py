@@ -30,7 +30,9 @@ def test_the_record_of_a_finished_store_is_that_of_the_bundle(assembly: Assembly
 def test_every_subject_has_a_result_of_every_probe(assembly: Assembly) -> None:
     record = assembly.record()
     assert Counter((r.probe, r.outcome) for r in record.results) == {
-        ("accuracy", "completed"): 4, ("calibration", "completed"): 4, ("poisoning.label_flips", "completed"): 4,
+        ("accuracy", "completed"): 4,
+        ("calibration", "completed"): 4,
+        ("poisoning.label_flips", "completed"): 4,
     }
     assert [s.id for s in record.subjects] == ["mlp/sgd/0", "mlp/sgd/1", "mlp/adamw/0", "mlp/adamw/1"]
     assert [s.group for s in record.subjects] == ["mlp/sgd", "mlp/sgd", "mlp/adamw", "mlp/adamw"]
@@ -41,7 +43,11 @@ def test_a_groups_value_is_the_mean_over_its_seeds(assembly: Assembly) -> None:
     record = assembly.record()
     key = lambda m: (m.probe, m.metric, tuple(sorted(m.at.items())))  # noqa: E731
     for group in (m for m in record.measurements if m.seeds is not None):
-        mine = [m.value for m in record.measurements if m.of.rpartition("/")[0] == group.of and m.seeds is None and key(m) == key(group)]
+        mine = [
+            m.value
+            for m in record.measurements
+            if m.of.rpartition("/")[0] == group.of and m.seeds is None and key(m) == key(group)
+        ]
         assert group.seeds == len(mine) == 2
         assert group.value == pytest.approx(np.mean(mine), abs=1e-9)
         assert group.kind == "estimate"

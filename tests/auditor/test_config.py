@@ -35,10 +35,15 @@ def test_a_profile_named_on_the_command_line_is_the_one_used(tmp_path: Path) -> 
 
 
 def test_naming_a_probe_turns_it_on_and_off_turns_it_off(tmp_path: Path) -> None:
-    profile_at(tmp_path, "probes: {accuracy: {}, calibration: {bins: 5}, evasion.linf: {epsilons: [0.1], samples: 9}}\n")
-    text = "profile: own.yaml\nprobes: {accuracy: off, ood.scores: , calibration: false, evasion.linf: {samples: 8}, privacy.membership: on}\n"
+    profile_at(
+        tmp_path, "probes: {accuracy: {}, calibration: {bins: 5}, evasion.linf: {epsilons: [0.1], samples: 9}}\n"
+    )
+    named = "accuracy: off, ood.scores: , calibration: false, evasion.linf: {samples: 8}, privacy.membership: on"
+    text = f"profile: own.yaml\nprobes: {{{named}}}\n"
     assert resolved(text, directory=tmp_path).enabled() == {
-        "evasion.linf": {"epsilons": [0.1], "samples": 8}, "ood.scores": {}, "privacy.membership": {},
+        "evasion.linf": {"epsilons": [0.1], "samples": 8},
+        "ood.scores": {},
+        "privacy.membership": {},
     }
 
 
@@ -96,7 +101,10 @@ def test_a_mistake_is_named_with_its_line(text: str, message: str) -> None:
         ("[]", "subjects needs at least 1 entry"),
         ("[{id: m, train: {optimizers: []}}]", "optimizers needs at least 1 entry"),
         ("[{id: m, train: {tune: {grid: [0.1]}}}]", "grid needs at least 2"),
-        ("[{id: m, train: {optimizers: [{name: sgd, learning_rate: 0}]}}]", "learning_rate: Input should be greater than 0 (found 0)"),
+        (
+            "[{id: m, train: {optimizers: [{name: sgd, learning_rate: 0}]}}]",
+            "learning_rate: Input should be greater than 0 (found 0)",
+        ),
         ("[{id: m, train: {optimizers: [{name: sgd, learnin_rate: 1}]}}]", "did you mean 'learning_rate'?"),
         ("[{id: m, load: {format: state-dict, path: x}}]", "a state dict needs `factory: module:callable`"),
         ("[{id: m, load: {format: pickle, path: x}}]", "load.format"),

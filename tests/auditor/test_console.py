@@ -1,4 +1,4 @@
-"""What a person sees: every group with its interval, every rule with its state, plain lines where there is no terminal."""
+"""What a person sees: every group with its interval, every rule with its state, plain lines where no terminal is."""
 
 import io
 from typing import Any
@@ -27,7 +27,10 @@ def shown(table: Any) -> list[str]:
 def test_groups_stand_beside_each_other_with_their_intervals(audited: Audited) -> None:
     m = {x.of: x for x in audited.facts.record.measurements if (x.probe, x.metric) == ("accuracy", "accuracy")}
     line = next(row for row in shown(console.groups_table(audited)) if row.startswith("Accuracy "))
-    cells = [f"{100 * m[g].value:.1f} % [{100 * (m[g].low or 0):.1f}, {100 * (m[g].high or 0):.1f}]" for g in ("mlp/sgd", "mlp/adamw")]
+    cells = [
+        f"{100 * m[g].value:.1f} % [{100 * (m[g].low or 0):.1f}, {100 * (m[g].high or 0):.1f}]"
+        for g in ("mlp/sgd", "mlp/adamw")
+    ]
     assert line == f"Accuracy {cells[0]} {cells[1]}"
 
 

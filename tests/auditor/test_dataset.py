@@ -13,8 +13,12 @@ from auditor.errors import DataError
 
 def made(**changes: Any) -> Dataset:
     parts: dict[str, Any] = {
-        "id": "d", "x_train": np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2), "y_train": np.arange(6) % 2,
-        "x_test": np.full((4, 2), 0.5, np.float32), "y_test": np.array([0, 0, 1, 1]), "classes": ("no", "yes"),
+        "id": "d",
+        "x_train": np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2),
+        "y_train": np.arange(6) % 2,
+        "x_test": np.full((4, 2), 0.5, np.float32),
+        "y_test": np.array([0, 0, 1, 1]),
+        "classes": ("no", "yes"),
         "domain": Domain.unit((2,)),
     }
     return Dataset(**{**parts, **changes})
@@ -31,10 +35,19 @@ def made(**changes: Any) -> Dataset:
         ({"y_test": np.array([0, -1, 1, 0])}, r"y_test\[1\] is -1"),
         ({"y_train": np.array([1, 2, 1, 2, 1, 2])}, r"labels that start at 1\? subtract 1"),
         ({"x_train": np.full((6, 2), np.nan, np.float32)}, r"12 values that are not finite, the first at \(0, 0\)"),
-        ({"x_test": np.array([[0, 0], [0, np.inf], [0, 0], [0, 0]], np.float32)}, r"1 values that are not finite, the first at \(1, 1\)"),
+        (
+            {"x_test": np.array([[0, 0], [0, np.inf], [0, 0], [0, 0]], np.float32)},
+            r"1 values that are not finite, the first at \(1, 1\)",
+        ),
         ({"x_test": np.full((4, 2), 1.5, np.float32)}, "values from 1.5 to 1.5, outside its range 0 to 1"),
-        ({"x_train": np.zeros((6, 3), np.float32), "domain": Domain.unit(())}, r"x_train has rows of shape \(3,\), x_test of \(2,\)"),
-        ({"ood": {"far": np.zeros((3, 5), np.float32)}}, r"x_ood_far has rows of shape \(5,\); the test rows have \(2,\)"),
+        (
+            {"x_train": np.zeros((6, 3), np.float32), "domain": Domain.unit(())},
+            r"x_train has rows of shape \(3,\), x_test of \(2,\)",
+        ),
+        (
+            {"ood": {"far": np.zeros((3, 5), np.float32)}},
+            r"x_ood_far has rows of shape \(5,\); the test rows have \(2,\)",
+        ),
         ({"ood": {"far": np.full((3, 2), np.nan, np.float32)}}, "x_ood_far has 6 values that are not finite"),
     ],
 )
@@ -53,8 +66,13 @@ def test_arrays_cannot_be_written_to() -> None:
 def test_the_digest_is_of_the_content_not_of_the_name() -> None:
     data = made()
     assert replace(data, id="other", licence="MIT", description="x").sha256 == data.sha256
-    for changes in ({"classes": ("no", "Yes")}, {"y_test": np.array([0, 0, 1, 0])}, {"domain": Domain(np.zeros(2, np.float32), np.full(2, 2, np.float32))},
-                    {"ood": {"far": np.zeros((1, 2), np.float32)}}, {"groups": {"site": np.zeros(4, np.int64)}}):
+    for changes in (
+        {"classes": ("no", "Yes")},
+        {"y_test": np.array([0, 0, 1, 0])},
+        {"domain": Domain(np.zeros(2, np.float32), np.full(2, 2, np.float32))},
+        {"ood": {"far": np.zeros((1, 2), np.float32)}},
+        {"groups": {"site": np.zeros(4, np.int64)}},
+    ):
         assert replace(data, **changes).sha256 != data.sha256  # type: ignore[arg-type]
 
 

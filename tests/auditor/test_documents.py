@@ -76,7 +76,10 @@ def test_an_unknown_key_like_no_other_lists_what_is_known() -> None:
 
 
 def test_a_wrong_value_is_shown_where_it_stands() -> None:
-    assert said("name: a\ninner: {width: 0}\n") == "a.yaml:2: inner.width: Input should be greater than or equal to 1 (found 0)"
+    assert (
+        said("name: a\ninner: {width: 0}\n")
+        == "a.yaml:2: inner.width: Input should be greater than or equal to 1 (found 0)"
+    )
 
 
 def test_a_missing_key_is_named_with_the_file() -> None:

@@ -1,4 +1,4 @@
-"""The engine: inputs first, what is finished never again, a failure never the end, and the same seed the same record."""
+"""The engine: inputs first, what is finished never again, a failure never the end, the same seed the same record."""
 
 import sys
 from collections.abc import Callable
@@ -32,7 +32,13 @@ def audit(write_audit: Any, tmp_path: Path) -> Audit:
     def ran(*changes: tuple[str, str], **options: Any) -> Audited:
         nonlocal count
         count += 1
-        given = {"store": tmp_path / f"store{count}", "out": tmp_path / f"bundle{count}", "inline": True, "formats": (), **options}
+        given = {
+            "store": tmp_path / f"store{count}",
+            "out": tmp_path / f"bundle{count}",
+            "inline": True,
+            "formats": (),
+            **options,
+        }
         return run(load_audit(write_audit(*changes)), Options(**given))
 
     return ran
@@ -73,7 +79,8 @@ def test_adding_a_probe_an_optimizer_or_a_seed_changes_no_other_number(audit: Au
     before = read_facts(tiny.bundle).record
     more = audit(
         ("  calibration:\n", "  calibration:\n  privacy.membership:\n  evasion.linf: {samples: 20, queries: 5}\n"),
-        ("[sgd, adamw]", "[sgd, adamw, adam]"), ("seeds: 2", "seeds: 3"),
+        ("[sgd, adamw]", "[sgd, adamw, adam]"),
+        ("seeds: 2", "seeds: 3"),
     ).facts.record
     singles = [m for m in before.measurements if m.seeds is None]
     assert singles
@@ -106,7 +113,9 @@ def test_optimizers_share_their_start_and_the_order_of_their_rows(tiny: Any) -> 
 
     def trained(optimizer: str, seed: int) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
         shown.clear()
-        recipe = Recipe(architecture="watching_module:make", optimizer=optimizer, learning_rate=1e-30, epochs=2, seed=seed)
+        recipe = Recipe(
+            architecture="watching_module:make", optimizer=optimizer, learning_rate=1e-30, epochs=2, seed=seed
+        )
         fitted = fit(Fit(recipe=recipe), data, seeds=Seeds(7, seed), learning_rate=1e-30)
         return fitted.state, list(shown)
 
@@ -148,7 +157,10 @@ def test_a_unit_that_failed_is_tried_again_and_its_users_inherit_the_reason(writ
     own = "KeyError: 'fit'"
     assert failed == {
         "train mlp/sgd/1": own,
-        **{f"{p} on mlp/sgd/1": f"what it needs failed: train mlp/sgd/1: {own}" for p in ("accuracy", "calibration", "poisoning.label_flips")},
+        **{
+            f"{p} on mlp/sgd/1": f"what it needs failed: train mlp/sgd/1: {own}"
+            for p in ("accuracy", "calibration", "poisoning.label_flips")
+        },
     }
     assert len(engine.finished) == 24
     again = Engine(plan, Store(tmp_path / "s"), tmp_path)
@@ -164,7 +176,9 @@ def test_a_training_that_diverges_is_a_failure_with_its_step_and_never_an_accura
     record = audited.facts.record
     diverged = [s for s in record.subjects if s.optimizer == "adamw"]
     assert all("diverged at step" in (s.error or "") for s in diverged)
-    assert all(r.outcome == "errored" and "diverged" in (r.reason or "") for r in record.results if "adamw" in r.subject)
+    assert all(
+        r.outcome == "errored" and "diverged" in (r.reason or "") for r in record.results if "adamw" in r.subject
+    )
     assert not [m for m in record.measurements if "adamw" in m.of]
     assert [m for m in record.measurements if m.of == "mlp/sgd"]
     assert record.audit.complete

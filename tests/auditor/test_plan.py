@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from auditor import plan as planning
+from auditor import sources
 from auditor.auditing import Options, planned
 from auditor.config import load_audit
 from auditor.errors import AuditorError
@@ -84,8 +85,10 @@ def test_source_versions_and_a_third_partys_source_are_part_of_identities(
 ) -> None:
     third = ("  calibration:\n", "  trouble.brightness:\n")
     before, plain = make(third), make()
-    monkeypatch.setattr(planning, "_module_content", lambda _module: "edited")
-    assert changed(before, make(third)) == {f"trouble.brightness on mlp/{o}/{s}" for o in ("sgd", "adamw") for s in (0, 1)}
+    monkeypatch.setattr(sources, "code_digest", lambda *_: "edited")
+    assert changed(before, make(third)) == {
+        f"trouble.brightness on mlp/{o}/{s}" for o in ("sgd", "adamw") for s in (0, 1)
+    }
     environment = planning.environment()
     monkeypatch.setattr(planning, "environment", lambda: {**environment, "versions": {"torch": "0"}})
     assert changed(plain, make()) == set(by_label(plain))
@@ -127,9 +130,15 @@ def test_a_probe_that_cannot_be_imported_is_planned_as_errored(make: Make) -> No
     [
         (("rates: [0.1, 0.2, 0.4]", "rates: [2]"), "poisoning.label_flips"),
         (("  calibration:\n", "  calibration: {bins: 0}\n"), "calibration: bins is 0"),
-        (("[sgd, adamw]", "[sgd, {name: adamw, settings: {weight_deca: 0.9}}]"), "audit.yaml:8: unknown setting of adamw 'weight_deca'; did you mean 'weight_decay'?"),
+        (
+            ("[sgd, adamw]", "[sgd, {name: adamw, settings: {weight_deca: 0.9}}]"),
+            "audit.yaml:8: unknown setting of adamw 'weight_deca'; did you mean 'weight_decay'?",
+        ),
         (("[sgd, adamw]", "[sgd, {name: sgd, settings: {momentum: 0}}]"), "mlp/sgd is named twice"),
-        (("architecture: mlp", "architecture: 'nowhere_at_all:make'"), "no module 'nowhere_at_all'; is it beside the audit file or installed?"),
+        (
+            ("architecture: mlp", "architecture: 'nowhere_at_all:make'"),
+            "no module 'nowhere_at_all'; is it beside the audit file or installed?",
+        ),
     ],
 )
 def test_what_can_be_known_to_be_wrong_is_refused_before_anything_runs(

@@ -100,7 +100,10 @@ def test_epsilon_is_in_units_of_each_features_range() -> None:
     judged = at.verify(at.data.x_test, at.data.y_test, moved, 0.1)
     assert judged.violations == 0
     np.testing.assert_allclose(judged.distance, 0.09, atol=1e-6)
-    assert at.verify(at.data.x_test, at.data.y_test, at.data.x_test + np.array([[0.2, 0]], np.float32), 0.1).violations == 4
+    assert (
+        at.verify(at.data.x_test, at.data.y_test, at.data.x_test + np.array([[0.2, 0]], np.float32), 0.1).violations
+        == 4
+    )
 
 
 def test_ties_and_answers_that_are_no_numbers_count_as_broken() -> None:

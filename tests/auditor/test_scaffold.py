@@ -19,7 +19,13 @@ def written(folder: Path, **given: Any) -> list[str]:
 def arrays(folder: Path, shape: tuple[int, ...]) -> Path:
     rng = np.random.default_rng(0)
     path = folder / "rows.npz"
-    np.savez(path, x_train=rng.random((20, *shape)), y_train=np.arange(20) % 2, x_test=rng.random((10, *shape)), y_test=np.arange(10) % 2)
+    np.savez(
+        path,
+        x_train=rng.random((20, *shape)),
+        y_train=np.arange(20) % 2,
+        x_test=rng.random((10, *shape)),
+        y_test=np.arange(10) % 2,
+    )
     return path
 
 

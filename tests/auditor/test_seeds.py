@@ -28,7 +28,9 @@ def test_a_seed_fits_what_numpy_and_torch_take() -> None:
 
 def test_generators_of_one_stream_draw_the_same_and_disturb_no_global_state() -> None:
     before = torch.get_rng_state()
-    assert Seeds(3).numpy("order").integers(0, 2**62, 5).tolist() == Seeds(3).numpy("order").integers(0, 2**62, 5).tolist()
+    assert (
+        Seeds(3).numpy("order").integers(0, 2**62, 5).tolist() == Seeds(3).numpy("order").integers(0, 2**62, 5).tolist()
+    )
     first, second = (torch.rand(5, generator=Seeds(3).torch("init")) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), before)

@@ -437,3 +437,10 @@ def test_the_aucs_interval_holds_the_truth_as_often_as_it_says() -> None:
     found = [s.auc(rng.normal(1.5, 1, 80), rng.normal(0, 1, 120)) for _ in range(2000)]
     inside = sum(e.low <= truth <= e.high for e in found)
     assert stats.binomtest(inside, 2000, 0.95).pvalue > 0.001
+
+
+def test_cells_that_vary_while_all_means_agree_are_no_certainty() -> None:
+    cells = np.array([[1.0, -1.0, 0.0, 0.0], [-1.0, 1.0, 0.0, 0.0]])
+    found = crossed_difference(np.zeros((2, 4)), cells)
+    assert found.low < -0.5 and found.high > 0.5
+    assert found.p_value == 1.0

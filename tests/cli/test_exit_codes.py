@@ -35,7 +35,16 @@ UNMEASURED = "  - {id: N, metric: poisoning.label_flips.accuracy, at: {rate: 0.3
         (PASS + UNMEASURED % ", on_not_assessed: ignore", 0),
         (FAIL + UNSETTLED, 1),
     ],
-    ids=["pass", "low fails", "fail", "inconclusive", "not assessed", "must be assessed", "need not be assessed", "1 before 3"],
+    ids=[
+        "pass",
+        "low fails",
+        "fail",
+        "inconclusive",
+        "not assessed",
+        "must be assessed",
+        "need not be assessed",
+        "1 before 3",
+    ],
 )
 def test_a_gate_ends_with_the_code_of_its_verdict(shell: Any, tiny: Any, rules: str, code: int) -> None:
     policy = shell.folder / "bar.yaml"
@@ -72,11 +81,19 @@ def test_an_input_file_that_is_no_text_is_named_and_ends_with_2(shell: Any, writ
     assert "policy.yaml cannot be read as text" in ended.err
 
 
-def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_the_bundle_whole(shell: Any, tiny: Any, write_audit: Any) -> None:
+def test_a_disk_that_takes_no_more_ends_with_4_and_leaves_the_bundle_whole(
+    shell: Any, tiny: Any, write_audit: Any
+) -> None:
     write_audit()
     line = shell.line("run", "audit.yaml", "--store", tiny.store, "--out", "bundle", "--format", "html")
     done = subprocess.run(
-        line, cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=False, timeout=120,
+        line,
+        cwd=shell.folder,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # no threads here
     )
     assert done.returncode == 4
@@ -95,7 +112,9 @@ def test_a_gate_nobody_listens_to_is_not_a_pass(shell: Any, tiny: Any) -> None:
     assert err == ""
 
 
-def test_a_finished_audit_run_again_does_nothing_and_says_so(shell: Any, tiny: Any, write_audit: Any, contents: Any) -> None:
+def test_a_finished_audit_run_again_does_nothing_and_says_so(
+    shell: Any, tiny: Any, write_audit: Any, contents: Any
+) -> None:
     write_audit()
     before = {k: v for k, v in contents(tiny.store).items() if k.startswith("units/")}
     ended = shell("run", "audit.yaml", "--store", tiny.store, "--out", "bundle", "--format", "html")
@@ -105,7 +124,8 @@ def test_a_finished_audit_run_again_does_nothing_and_says_so(shell: Any, tiny: A
     assert file_sha256(shell.folder / "bundle/facts/record.json") == tiny.sha256
     code = (
         "import sys; from auditor.cli import exit_code\n"
-        f"code = exit_code(['run', 'audit.yaml', '--store', {str(tiny.store)!r}, '--out', 'bundle', '--format', 'html', '--quiet'])\n"
+        f"line = ['run', 'audit.yaml', '--store', {str(tiny.store)!r}, '--out', 'bundle']\n"
+        "code = exit_code([*line, '--format', 'html', '--quiet'])\n"
         "print(code, 'torch' in sys.modules, 'sklearn' in sys.modules)"
     )
     assert shell.python(code).out.splitlines()[-1] == "0 False False"

@@ -18,7 +18,9 @@ UNITS = 28
 
 def finished(folder: Path) -> dict[str, int]:
     """Units in the store by identity, with when and as which file they were written."""
-    return {p.parent.name: p.stat().st_mtime_ns + p.stat().st_ino for p in (folder / ".auditor/units").glob("*/*/unit.json")}
+    return {
+        p.parent.name: p.stat().st_mtime_ns + p.stat().st_ino for p in (folder / ".auditor/units").glob("*/*/unit.json")
+    }
 
 
 def wait_for(folder: Path, units: int, process: Any) -> None:

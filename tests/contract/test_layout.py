@@ -18,15 +18,36 @@ ALLOWED = {
     "auditor.attacks": {"auditor", "auditor.attacks"},
     "auditor.reports": {"auditor", "auditor.reports"},
 }
-DESERIALISERS = {"torch.load", "torch.jit.load", "torch.export.load", "pickle", "joblib", "skops", "dill", "cloudpickle"}
-GLOBAL_RANDOM = {
-    "torch.manual_seed", "torch.seed", "torch.random.manual_seed", "torch.default_generator.manual_seed", "torch.set_rng_state",
-    "np.random.seed", "np.random.set_state", "numpy.random.seed", "random.seed", "random.setstate",
+DESERIALISERS = {
+    "torch.load",
+    "torch.jit.load",
+    "torch.export.load",
+    "pickle",
+    "joblib",
+    "skops",
+    "dill",
+    "cloudpickle",
 }
-# Who may touch global random state, and why: building and training restore it, and a unit or an ART call is wrapped in that.
+GLOBAL_RANDOM = {
+    "torch.manual_seed",
+    "torch.seed",
+    "torch.random.manual_seed",
+    "torch.default_generator.manual_seed",
+    "torch.set_rng_state",
+    "np.random.seed",
+    "np.random.set_state",
+    "numpy.random.seed",
+    "random.seed",
+    "random.setstate",
+}
+# Who may touch global random state: building and training restore it, a unit and a call of ART are wrapped in that.
 MAY_TOUCH_RANDOM = {
-    "auditor/units.py", "auditor/seeds.py", "auditor/training/architectures.py", "auditor/training/loop.py",
-    "auditor/training/conditions.py", "attacks/art_adapter.py",
+    "auditor/units.py",
+    "auditor/seeds.py",
+    "auditor/training/architectures.py",
+    "auditor/training/loop.py",
+    "auditor/training/conditions.py",
+    "attacks/art_adapter.py",
 }
 
 
@@ -120,8 +141,11 @@ def test_deserialising_a_model_has_one_door(source: Source) -> None:
         used = [n for n in source.names() if n in DESERIALISERS]
         imported = [m for m in source.imports() if m.split(".")[0] in DESERIALISERS or m in DESERIALISERS]
         pickles = [
-            node.lineno for node in ast.walk(source.tree)
-            if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and not (isinstance(node.value, ast.Constant) and node.value.value is False)
+            node.lineno
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.keyword)
+            and node.arg == "allow_pickle"
+            and not (isinstance(node.value, ast.Constant) and node.value.value is False)
         ]
         assert used + imported == []
         assert pickles == []
@@ -129,7 +153,9 @@ def test_deserialising_a_model_has_one_door(source: Source) -> None:
 
 @EACH
 def test_numpy_files_are_read_without_pickles(source: Source) -> None:
-    calls = [n for n in ast.walk(source.tree) if isinstance(n, ast.Call) and dotted(n.func) in ("np.load", "numpy.load")]
+    calls = [
+        n for n in ast.walk(source.tree) if isinstance(n, ast.Call) and dotted(n.func) in ("np.load", "numpy.load")
+    ]
     assert [c.lineno for c in calls if "allow_pickle" not in {k.arg for k in c.keywords}] == []
 
 
@@ -200,7 +226,13 @@ def test_every_declared_entry_point_can_be_loaded() -> None:
 
 def test_the_source_says_nothing_of_the_machine_it_was_written_on() -> None:
     told = ("/" + "work/", "/" + "tmp/venv", "/" + "root/")
-    for path in [*ROOT.glob("*.*"), *(p for t in (*TREES, "tests", "benchmarks", "docs", "examples") for p in (ROOT / t).rglob("*"))]:
-        if path.suffix in (".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".css", ".j2", ".json") and "build" not in path.parts:
+    for path in [
+        *ROOT.glob("*.*"),
+        *(p for t in (*TREES, "tests", "benchmarks", "docs", "examples") for p in (ROOT / t).rglob("*")),
+    ]:
+        if (
+            path.suffix in (".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".css", ".j2", ".json")
+            and "build" not in path.parts
+        ):
             text = path.read_text()
             assert not [t for t in told if t in text], path

@@ -96,7 +96,9 @@ def troubled(tmp_path_factory: pytest.TempPathFactory, shell_at: Any) -> Trouble
     """One audit with a sound subject, three broken models, one good probe and six broken ones."""
     folder = tmp_path_factory.mktemp("trouble")
     loaded = "".join(LOADED.format(how=how) for how in ("raises", "hangs", "crashes"))
-    return audited(folder, shell_at(folder), AUDIT + loaded + PROBES + BROKEN + "policy: policy.yaml\n", "--workers", "2")
+    return audited(
+        folder, shell_at(folder), AUDIT + loaded + PROBES + BROKEN + "policy: policy.yaml\n", "--workers", "2"
+    )
 
 
 def test_an_audit_with_broken_parts_ends_with_3_and_without_a_traceback(troubled: Troubled) -> None:
@@ -126,7 +128,9 @@ def test_a_broken_probe_is_errored_with_its_reason(troubled: Troubled, probe: st
 def test_the_results_beside_broken_probes_are_complete(troubled: Troubled) -> None:
     assert troubled.result("accuracy", "sound/sgd/0") == ("completed", None)
     assert troubled.result("trouble.brightness", "sound/sgd/0") == ("completed", None)
-    measured = [m for m in troubled.record["measurements"] if m["of"] == "sound/sgd/0" and m["probe"] == "trouble.brightness"]
+    measured = [
+        m for m in troubled.record["measurements"] if m["of"] == "sound/sgd/0" and m["probe"] == "trouble.brightness"
+    ]
     from sklearn.datasets import load_wine
 
     wine = load_wine()
@@ -193,10 +197,18 @@ def test_listing_probes_shows_third_parties_without_importing_them(shell: Any) -
     assert ended.code == 0
     owners = {line.split()[0]: line.split()[1] for line in ended.out.splitlines()}
     assert {name for name, owner in owners.items() if owner == "auditor-trouble"} == {
-        "trouble.brightness", "trouble.crashing", "trouble.hanging", "trouble.leaving", "trouble.missing", "trouble.raising",
+        "trouble.brightness",
+        "trouble.crashing",
+        "trouble.hanging",
+        "trouble.leaving",
+        "trouble.missing",
+        "trouble.raising",
         "trouble.writing",
     }
-    code = "import sys; from auditor.cli import exit_code; exit_code(['list', 'probes']); print('auditor_trouble' in sys.modules)"
+    code = (
+        "import sys; from auditor.cli import exit_code\n"
+        "exit_code(['list', 'probes']); print('auditor_trouble' in sys.modules)"
+    )
     assert shell.python(code).out.splitlines()[-1] == "False"
 
 
@@ -220,6 +232,10 @@ def test_the_broken_probes_are_the_installed_ones() -> None:
     entries = {n: e for n, e in plugins.names("auditor.probes").items() if plugins.owner(e) == "auditor-trouble"}
     source = Path(__file__).parent / "auditor_trouble"
     for entry in entries.values():
-        installed = Path(str(importlib.import_module("auditor_trouble").__file__)).parent / f"{entry.module.split('.')[1]}.py"
-        told = f"{installed} is not {source / installed.name}; run `make test` again: pip install --no-deps ./tests/plugin"
+        installed = (
+            Path(str(importlib.import_module("auditor_trouble").__file__)).parent / f"{entry.module.split('.')[1]}.py"
+        )
+        told = (
+            f"{installed} is not {source / installed.name}; run `make test` again: pip install --no-deps ./tests/plugin"
+        )
         assert installed.read_text() == (source / installed.name).read_text(), told
