@@ -60,7 +60,7 @@ class Assembly:
             id=subject.id, group=subject.group, config=subject.config.id, optimizer=subject.optimizer, seed=subject.seed,
             access=tuple(said.get("access", ())) if said else (), sha256=said.get("sha256") if said else None, error=error,
             training=self._training(subject, said) if said and subject.recipe else None,
-            loaded=load.model_dump(mode="json") if load else None,
+            loaded=load.model_dump(mode="json") | {"path": Path(load.path).name} if load else None,
         )
 
     def _training(self, subject: PlannedSubject, said: Mapping[str, Any]) -> Training:

@@ -98,8 +98,9 @@ def prepared_data(loaded: Loaded, store: Store) -> DatasetRecord:
 
 
 def _all_ours(config: DataConfig) -> bool:
-    entries = [plugins.names("auditor.datasets").get(source.source) for source in (config, *config.ood)]
-    return all(entry is not None and entry.module.startswith("auditor.") for entry in entries)
+    installed = plugins.names("auditor.datasets")
+    used = [config.source, *(ood.source for ood in config.ood)]
+    return all(name in installed and installed[name].module.startswith("auditor.") for name in used)
 
 
 def _facts_in(pointer: Path) -> DatasetRecord | None:

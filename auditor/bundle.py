@@ -86,7 +86,7 @@ class Facts(Observed):
     def input_text(self, name: str) -> str | None:
         """A YAML file that was handed in, verbatim."""
         path = self.root / "inputs" / name
-        return path.read_text() if path.is_file() else None
+        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def baseline(self) -> Observed | None:
         """The baseline's record and samples, where the audit had one."""

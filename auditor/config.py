@@ -125,6 +125,8 @@ class AuditConfig(Frozen):
         ids = [s.id for s in self.subjects]
         if doubled := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"two subjects are called {doubled[0]!r}")
+        if unclear := next((i for i in ids if "__" in i or i.endswith("_")), None):
+            raise ValueError(f"the subject {unclear!r}: __ stands for / in file names, so an id has no __ and no _ at its end")
         return self
 
 
@@ -141,7 +143,7 @@ class Loaded:
     def policy_text(self) -> str:
         """The policy file, or the shipped baseline policy where none is named."""
         if self.config.policy is None:
-            return (SHIPPED / "builtin" / "baseline-policy.yaml").read_text()
+            return (SHIPPED / "builtin" / "baseline-policy.yaml").read_text(encoding="utf-8")
         return self.input_text(self.config.policy, "policy")
 
     def input_text(self, name: str, key: str) -> str:
@@ -165,7 +167,7 @@ def load_audit(path: Path | None, *, profile: str | None = None, flags: Mapping[
     """The configuration of an audit file (the built-in audit where none is given) over its profile, under the flags."""
     place = path or SHIPPED / "builtin" / "audit.yaml"
     document = read(place) if path else _shipped("builtin", "audit.yaml")
-    return resolve(document, place.read_text(), place.parent.resolve(), profile=profile, flags=flags)
+    return resolve(document, place.read_text(encoding="utf-8"), place.parent.resolve(), profile=profile, flags=flags)
 
 
 def resolve(
@@ -191,7 +193,7 @@ def read_profile(name: str, directory: Path, document: Document) -> Document:
 
 
 def _shipped(package: str, name: str) -> Document:
-    return read_text((SHIPPED / package / name).read_text(), source=f"{package}/{name}")
+    return read_text((SHIPPED / package / name).read_text(encoding="utf-8"), source=f"{package}/{name}")
 
 
 def narrowed(probes: Sequence[str], known: Sequence[str], flag: str) -> list[str]:

@@ -70,6 +70,11 @@ class Dataset:
     description: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("x_train", "x_test"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
+        for name in ("y_train", "y_test"):
+            object.__setattr__(self, name, _integers(f"{self.id}: {name}", np.asarray(getattr(self, name))))
+        object.__setattr__(self, "ood", {name: np.asarray(x, np.float32) for name, x in self.ood.items()})
         check(self)
         arrays: tuple[npt.NDArray[Any], ...] = (
             self.x_train, self.y_train, self.x_test, self.y_test, *self.ood.values(), *self.groups.values()
@@ -125,6 +130,13 @@ def row_ids(x: Array, y: Labels | None = None, *, prefix: str = "") -> npt.NDArr
         ids.append(f"{prefix}{key}.{seen[key]}" if seen[key] else f"{prefix}{key}")
         seen[key] += 1
     return np.array(ids, dtype=np.str_)
+
+
+def _integers(place: str, y: npt.NDArray[Any]) -> Labels:
+    """Labels as int64. Raises DataError for numbers that are not whole, and for texts."""
+    if y.dtype.kind not in "biuf" or (y.dtype.kind == "f" and not (np.isfinite(y) & (y == np.round(y))).all()):
+        raise DataError(f"{place} holds {y.dtype} that are no whole numbers; labels are integers from 0")
+    return np.asarray(y, np.int64)
 
 
 def check(data: Dataset) -> None:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from auditor.bounds import Decision, Direction, Estimated, decide, doubt
 from auditor.bundle import Facts, Observed
 from auditor.catalogue import Catalogue, MetricEntry
+from auditor.contrast import Said
 from auditor.contrast import verdict as contrast_verdict
 from auditor.errors import ConfigError, UnknownNameError
 from auditor.evidence import Evidence, at_confidence
@@ -74,7 +75,7 @@ def judge(
         },
         summary=summarise(findings, policy, facts.record),
         notes=waived.notes,
-        contrasts=tuple(_contrast(c, contrast_delta, alpha) for c in facts.record.contrasts),
+        contrasts=tuple(_contrast(c, bench.now, contrast_delta, alpha) for c in facts.record.contrasts),
     )
 
 
@@ -272,19 +273,26 @@ def _direction(rule: Rule) -> str:
     return "max_drop" if rule.regression else bar(rule)[0]
 
 
+def _doubt(contrast: Contrast, group: str, now: Evidence) -> str | None:
+    """Why a group's results cannot carry a contrast."""
+    probe = contrast.metric.rpartition(".")[0]
+    for trust in (now.trust(probe, t) for t in now.targets if t.id == group and t.grouped):
+        if trust.reliability != "reliable":
+            return f"the result of {group} is {trust.reliability} ({trust.evidence})"
+    return None
+
+
 def _fingerprint(rule: Rule, subject: str | None, at: dict[str, Coordinate]) -> str:
     """What stays the same between two judgements of the same question: no values, times or paths."""
     places = {key: _text(value) for key, value in at.items()}
     return digest({"metric": rule.metric, "at": places, "subject": subject, "direction": _direction(rule)})
 
 
-def _contrast(contrast: Contrast, delta: float, alpha: float) -> ContrastFinding:
+def _contrast(contrast: Contrast, now: Evidence, delta: float, alpha: float) -> ContrastFinding:
     said = contrast_verdict(contrast, contrast.delta if contrast.delta is not None else delta, alpha)
+    doubts = [_doubt(contrast, group, now) for group in (contrast.a, contrast.b)]
+    if said.verdict != "inconclusive" and any(doubts):
+        said = Said("inconclusive", f"{'; '.join(d for d in doubts if d)}; without that it would be {said.verdict}")
     return ContrastFinding(
-        metric=contrast.metric,
-        at=contrast.at,
-        a=contrast.a,
-        b=contrast.b,
-        verdict=said.verdict,
-        reason=said.reason,
+        metric=contrast.metric, at=contrast.at, a=contrast.a, b=contrast.b, verdict=said.verdict, reason=said.reason
     )

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -13,16 +12,15 @@ from uuid import uuid4
 from auditor import plugins
 from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed
 from auditor.errors import AuditorError, ConfigError, UnknownNameError
-from auditor.probe import Probe, Setting
+from auditor.probe import Probe, Setting, misfit
 from auditor.recipe import Fit, Recipe, Tuned
 from auditor.record import DatasetRecord, digest
-from auditor.sources import Codes
+from auditor.sources import Codes, source_digest
 from auditor.subject import Access
 from auditor.training.optimizers import check_settings, resolve
 
 UnitKind = Literal["tune", "fit", "load", "probe"]
 TUNING_SEED = -1  # never the seed of a subject, so that what is compared was not used for choosing
-LOOKS_ONLY = {"cli", "reports", "attacks"}  # folders below the engine that decide no number, or are read on their own
 VERSIONED = ("torch", "numpy", "scikit-learn", "adversarial-robustness-toolbox")
 
 
@@ -176,6 +174,8 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
     for key in parameters:
         if key not in known:
             raise UnknownNameError(f"parameter of {name}", key, known, where=loaded.document.place(("probes", name, key)))
+        if wrong := misfit(known[key].default, parameters[key]):
+            raise ConfigError(f"{loaded.document.place(('probes', name, key))}: probes.{name}.{key} {wrong} (found {parameters[key]!r})")
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
     except (TypeError, ValueError, ConfigError) as error:
@@ -291,17 +291,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-@cache
-def source_digest() -> str:
-    """Digest of the source of the engine and the attacks: what decides a number, not how it looks."""
-    sha = hashlib.sha256()
-    for package in ("auditor", "auditor.attacks"):
-        spec = find_spec(package)
-        for root in (Path(p) for p in (spec.submodule_search_locations if spec else None) or ()):
-            for path in sorted(root.rglob("*.py")):
-                name = path.relative_to(root)
-                if not LOOKS_ONLY.intersection(name.parts):
-                    sha.update(name.as_posix().encode() + b"\0" + path.read_bytes())
-    return sha.hexdigest()

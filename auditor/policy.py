@@ -1,7 +1,7 @@
 """The bar, written down before the run, and what it says of a record."""
 
 from datetime import date
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,13 +11,14 @@ State = Literal["pass", "fail", "inconclusive", "not-assessed", "waived"]
 Level = Literal["low", "medium", "high", "critical"]
 Verdict = Literal["improved", "regressed", "equivalent", "inconclusive"]
 OnNotAssessed = Literal["fail", "report", "ignore"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]  # every number keeps or breaks an infinite bar
 LEVELS: tuple[Level, ...] = ("low", "medium", "high", "critical")
 
 
 class Regression(Frozen):
     """A paired comparison with the baseline: the metric may be worse by at most `max_drop`."""
 
-    max_drop: float = Field(ge=0)
+    max_drop: Finite = Field(ge=0)
 
 
 class Where(Frozen):
@@ -36,8 +37,8 @@ class Rule(Frozen):
     metric: str
     at: dict[str, Coordinate] = Field(default_factory=dict)
     where: Where = Where()
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Finite | None = None
+    at_most: Finite | None = None
     regression: Regression | None = None
     severity: Level
     on_not_assessed: OnNotAssessed = "report"
@@ -65,8 +66,8 @@ class Policy(Frozen):
 class Bound(Frozen):
     """The measured value a waiver holds for: past it, the waiver no longer applies."""
 
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Finite | None = None
+    at_most: Finite | None = None
 
 
 class Waiver(Frozen):

@@ -1,5 +1,6 @@
 """One question asked of a subject, and what lies on the table for it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -110,6 +111,19 @@ class Probe(ABC):
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
+def misfit(default: Any, value: Any) -> str | None:  # JSON values
+    """Why a value cannot stand for a parameter with this default; None where it can."""
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "must be true or false"
+    if isinstance(default, int):
+        return None if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
+    if isinstance(default, float):
+        return None if isinstance(value, int | float) else "must be a number"
+    if isinstance(default, tuple):
+        return None if isinstance(value, list | tuple) else "must be a list"
+    return None
+
+
 def _plain(value: Any) -> Any:  # JSON values in, JSON values out
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
@@ -191,7 +205,8 @@ class Case:
     def mean(self, metric: str, contributions: npt.NDArray[np.floating], *, column: str | None, at: Mapping[str, Coordinate] = {}) -> Measurement:
         """A mean of contributions (N,), with the t interval; contributions that are NaN stand for rows not asked."""
         asked = contributions[~np.isnan(contributions)].astype(np.float64)
-        low, high = mean_interval(asked, self.confidence)
+        ends = mean_interval(asked, self.confidence)
+        low, high = (end if math.isfinite(end) else None for end in ends)  # one value alone bounds nothing
         return self.number(metric, float(asked.mean()), low, high, n=len(asked), column=column, at=at)
 
     def number(

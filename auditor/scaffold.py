@@ -107,8 +107,8 @@ def write(folder: Path, *, data: Path | None, model: Path | None, factory: str |
     title = name or _name(folder.resolve().name)
     subject = _load_section(folder, model, factory) if model else _train_section(seen.data)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "audit.yaml").write_text(AUDIT.format(name=json.dumps(title), data=seen.section, subject=subject))
-    (folder / "policy.yaml").write_text(POLICY.format(name=title))
+    (folder / "audit.yaml").write_text(AUDIT.format(name=json.dumps(title), data=seen.section, subject=subject), encoding="utf-8")
+    (folder / "policy.yaml").write_text(POLICY.format(name=title), encoding="utf-8")
     facts = seen.data
     return [
         f"data     {facts.id}: {len(facts.x_train)} training and {len(facts.x_test)} test rows of shape {facts.shape}, {len(facts.classes)} classes",

@@ -5,6 +5,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from auditor import plugins
 from auditor.errors import ConfigError
 from auditor.subjects import beside
 
+LOOKS_ONLY = {"cli", "reports", "attacks"}  # folders below the engine that decide no number, or are read on their own
 ELSEWHERE = {"auditor", "torch", "numpy", "sklearn", "art"}  # stand in every unit's environment already
 
 
@@ -115,3 +117,17 @@ def _version(name: str) -> str:
         except PackageNotFoundError:
             continue
     return "unknown"
+
+
+@cache
+def source_digest() -> str:
+    """Digest of the source of the engine and the attacks: what decides a number, not how it looks."""
+    sha = hashlib.sha256()
+    for package in ("auditor", "auditor.attacks"):
+        spec = find_spec(package)
+        for root in (Path(p) for p in (spec.submodule_search_locations if spec else None) or ()):
+            for path in sorted(root.rglob("*.py")):
+                name = path.relative_to(root)
+                if not LOOKS_ONLY.intersection(name.parts):
+                    sha.update(name.as_posix().encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()

@@ -89,5 +89,5 @@ def verify(bundle: Path) -> list[str]:
 
 def _judged_again(bundle: Path, facts: Facts, findings: Findings) -> Findings:
     own = {name: bundle / "judgement" / f"{name}.yaml" for name in ("policy", "waivers")}
-    texts = {name: path.read_text() if path.is_file() else None for name, path in own.items()}
+    texts = {name: path.read_text(encoding="utf-8") if path.is_file() else None for name, path in own.items()}
     return judged(facts, policy_text=texts["policy"], waivers_text=texts["waivers"], as_of=findings.as_of)

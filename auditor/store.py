@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,7 @@ class Store:
 
     def whole(self, identity: str) -> bool:
         """Whether this unit was finished and every file is as it was written. One that is damaged is removed, to be done again."""
-        folder = self._folder(identity)
-        if not folder.exists() or _as_sealed(folder):
-            return folder.exists()
-        shutil.rmtree(folder, ignore_errors=True)
-        return False
+        return _kept_whole(self._folder(identity))
 
     def read(self, identity: str) -> dict[str, Any]:
         """What a finished unit said, as JSON."""
@@ -79,9 +75,10 @@ class Store:
             yield folder
             (folder / SEAL).write_bytes(canonical_json(_digests(folder)))
             place.parent.mkdir(parents=True, exist_ok=True)
-            if replace and place.exists():
-                os.rename(place, folder.with_suffix(".old"))
-                shutil.rmtree(folder.with_suffix(".old"))
+            if replace:
+                with suppress(FileNotFoundError):  # it is not there, or another writer was faster to take it away
+                    os.rename(place, folder.with_suffix(".old"))
+                shutil.rmtree(folder.with_suffix(".old"), ignore_errors=True)
             _rename_once(folder, place)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -91,8 +88,8 @@ class Store:
         shutil.rmtree(self.root / "scratch", ignore_errors=True)
 
     def has_dataset(self, sha256: str) -> bool:
-        """Whether the data set of this content is here."""
-        return (self.root / "data" / sha256 / SEAL).is_file()
+        """Whether the data set of this content is here and every file is as it was written; a damaged one is removed."""
+        return _kept_whole(self.root / "data" / sha256)
 
     def write_dataset(self, data: Dataset) -> None:
         """Keep a data set as plain arrays, which workers map into memory."""
@@ -151,6 +148,13 @@ def _rename_once(folder: Path, place: Path) -> None:
 
 def _digests(folder: Path) -> dict[str, str]:
     return {p.name: file_sha256(p) for p in sorted(folder.iterdir()) if p.name != SEAL}
+
+
+def _kept_whole(folder: Path) -> bool:
+    if not folder.exists() or _as_sealed(folder):
+        return folder.exists()
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
 
 
 def _as_sealed(folder: Path) -> bool:

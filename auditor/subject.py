@@ -132,9 +132,11 @@ class Counted:
         return self.inner
 
     def predict(self, x: Array) -> Array:
-        """Outputs of the subject, counted."""
+        """Outputs of the subject, counted. It cannot change the inputs it is shown."""
         self.counts.forwards += len(x)
-        return self.inner.predict(x)
+        shown = x.view()
+        shown.setflags(write=False)
+        return self.inner.predict(shown)
 
     def features(self, x: Array) -> Array:
         """Features of the subject, counted."""

@@ -1,11 +1,10 @@
 """What one unit does, wherever it runs: read its inputs from the store, work, and put its result back whole."""
 
 import os
-import sys
+import re
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +14,9 @@ import numpy as np
 
 from auditor import plugins
 from auditor.bundle import UnitTiming, file_sha256
+from auditor.claims import check_claims
 from auditor.dataset import Dataset
-from auditor.errors import AuditorError, DivergedError
+from auditor.errors import AuditorError, DivergedError, ModelError
 from auditor.plan import Unit
 from auditor.probe import Case, Outcome, Probe
 from auditor.recipe import Fit, Recipe
@@ -24,6 +24,9 @@ from auditor.record import Caveat, Reliability
 from auditor.seeds import Seeds
 from auditor.store import Store, put
 from auditor.subject import Access, Subject
+from auditor.surroundings import importable, one_thread, own_random_state
+
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
 @dataclass(frozen=True)
@@ -73,39 +76,25 @@ def peak_bytes() -> int | None:
 def execute(job: Job) -> Failure | None:
     """Do one unit. What goes wrong is returned, so that it can be said and the rest of the audit goes on."""
     try:
-        with one_thread(), importable(job.directory):
+        with one_thread(), own_random_state(_global_seed(job.unit)), importable(job.directory):
             WORK[job.unit.kind](job)
     except AuditorError as error:
-        return Failure(" ".join(str(error).split()))
-    except Exception as error:  # noqa: BLE001  # law 8: a failing unit never ends an audit
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Failure(reason[:500], traceback.format_exc())
+        return Failure(_said(str(error), job))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # law 8: a failing unit never ends an audit
+        return Failure(_said(f"{type(error).__name__}: {error}", job)[:500], traceback.format_exc())
     return None
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread inside: two are slower on small models, and not reproducible. Restored after, as is the global random state."""
-    import torch
-
-    threads, state, numpy_state = torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
-        np.random.set_state(numpy_state)  # noqa: NPY002  # handed in by whoever called; not ours to use
+def _global_seed(unit: Unit) -> int:
+    seeds = Seeds(unit.spec.get("root", 0), unit.spec.get("seed", 0))
+    return seeds.integer("attack", probe=unit.probe or "", row="global")
 
 
-@contextmanager
-def importable(directory: Path) -> Iterator[None]:
-    """Inside, modules beside the audit file can be imported, as the audit file names them."""
-    sys.path.insert(0, str(directory))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(directory))
+def _said(message: str, job: Job) -> str:
+    """An error as one line without what differs from machine to machine: a record of the same audit is the same."""
+    for folder in {str(job.directory), str(job.store), str(job.store.resolve())} - {".", "/"}:
+        message = message.replace(folder + os.sep, "")
+    return " ".join(ADDRESS.sub("0x...", message).split())
 
 
 @lru_cache(maxsize=2)
@@ -176,6 +165,7 @@ def run_probe(job: Job) -> None:
         fitted=lambda name: _subject(job, spec["fits"][name], data),
     )
     outcome = probe.run(case)
+    check_claims(outcome, case)
     with store.writing(unit.identity, replace=job.replace) as folder:
         content = _outcome_content(outcome, case) | _arrays(outcome, folder, gallery=spec["gallery"])
         put(folder, content, clock.stop(unit))
@@ -250,7 +240,10 @@ def _loaded(job: Job, spec: Mapping[str, Any], data: Dataset) -> Subject:
 
     if "object" in spec:
         return wrap(job.model, data, outputs=spec["outputs"])
-    return load(Load.model_validate(spec["load"]), data.facts(), job.directory)
+    wanted = Load.model_validate(spec["load"])
+    if file_sha256(job.directory / wanted.path) != spec["content"]:
+        raise ModelError(f"{wanted.path} was changed while it was audited; run the audit again")
+    return load(wanted, data.facts(), job.directory)
 
 
 WORK = {"fit": run_fit, "load": run_load, "probe": run_probe}

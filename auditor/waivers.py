@@ -94,6 +94,9 @@ def _refusal(waiver: Waiver, finding: Finding, as_of: date) -> str | None:
         )
     if finding.value is None:
         return f"holds for a measured value, and there is none: {of} is not waived"
+    side = "at_least" if "at_least" in finding.threshold else "at_most"
+    if getattr(waiver.while_, side) is None:
+        return f"bounds the good side alone; write `while: {{{side}: ...}}`: {of} is not waived"
     if not _within(finding.value, waiver.while_):
         return f"holds {_bound(waiver.while_)}, measured is {finding.value:.4g}: {of} is not waived"
     return None

@@ -17,7 +17,7 @@ def render(facts: Facts, findings: Findings) -> bytes:
 
     The page holds its style and its drawings; a content security policy forbids it to load anything.
     """
-    style = (files("auditor.reports.templates") / "style.css").read_text()
+    style = (files("auditor.reports.templates") / "style.css").read_text(encoding="utf-8")
     page = _environment().get_template("report.html.j2").render(report=report(facts, findings), style=Markup(style))  # noqa: S704  # our own file
     return page.encode()
 

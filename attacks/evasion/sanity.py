@@ -182,6 +182,13 @@ def noop_caveats(moved: Mask) -> list[Caveat]:
     return [_caveat("noop_attack", "invalid", f"none of {len(moved)} attacked rows was moved")]
 
 
+def untested_caveats(*, tested: bool) -> list[Caveat]:
+    """Were the self-tests turned off: then nothing shows that the attack works on this subject."""
+    if tested:
+        return []
+    return [_caveat("self_test_off", "suspicious", "the self-tests that look for masked gradients were turned off")]
+
+
 def _caveat(flag: str, severity: Severity, evidence: str) -> Caveat:
     return Caveat(flag=flag, severity=severity, evidence=evidence)
 

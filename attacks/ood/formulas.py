@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+_AT_ONCE = 1 << 22  # distances held at one time: 32 MiB
 
 
 def maximum_softmax(log_p: Floats) -> Floats:
@@ -33,8 +34,12 @@ def unit_length(features: npt.NDArray[np.floating]) -> Floats:
 def neighbour_distance(bank: Floats, queries: Floats, k: int) -> Floats:
     """Euclidean distance (N,) of queries (N, D) to the k-th nearest row of a bank (M, D). Sun et al. 2022."""
     # |q - b|^2 = |q|^2 + |b|^2 - 2 q.b needs one matrix product; the k-th smallest does not depend on |q|.
-    offsets = (bank**2).sum(axis=1) - 2 * (queries @ bank.T)
-    nearest = np.partition(offsets, k - 1, axis=1)[:, k - 1]
+    lengths, nearest = (bank**2).sum(axis=1), np.empty(len(queries))
+    rows = max(1, _AT_ONCE // len(bank))
+    for start in range(0, len(queries), rows):
+        offsets = lengths - 2 * (queries[start : start + rows] @ bank.T)
+        offsets.partition(k - 1, axis=1)
+        nearest[start : start + rows] = offsets[:, k - 1]
     return np.asarray(np.sqrt(np.maximum(nearest + (queries**2).sum(axis=1), 0)))
 
 

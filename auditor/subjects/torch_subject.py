@@ -54,7 +54,7 @@ class TorchSubject:
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs (N, classes) as `outputs` says, differentiable with respect to x (N, *shape)."""
         with self._evaluating():
-            answer = self.module(x)
+            answer = self.module(x.clone())  # a module may work in place: the caller's tensor is not its to change
         if self.outputs == "labels" and isinstance(answer, torch.Tensor) and answer.shape == (len(x),):
             return self._one_hot(answer)
         if not isinstance(answer, torch.Tensor) or answer.shape != (len(x), self.classes):

@@ -89,7 +89,10 @@ def test_a_torch_module_is_audited_and_left_as_it_was(iris: Any, only: Any) -> N
 
 def test_the_same_call_gives_the_same_record_in_this_process_and_in_workers(iris: Any, only: Any) -> None:
     model = LogisticRegression(max_iter=500).fit(iris["x_train"], iris["y_train"])
-    assert auditor.audit(model, iris, **only).sha256 == auditor.audit(model, iris, workers=1, **only).sha256
+    here, there = auditor.audit(model, iris, **only), auditor.audit(model, iris, workers=1, **only)
+    assert {r.outcome for r in (*here.results, *there.results)} == {"completed"}
+    assert here.measurements == there.measurements
+    assert here.sha256 == there.sha256
 
 
 def test_a_forest_gets_completed_evasion_ood_and_membership_results(iris: Any, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_the_same_seed_gives_the_same_record_in_another_process_folder_and_numbe
 ) -> None:
     for workers in (1, 2):
         again = audit(inline=False, workers=workers)
+        assert not again.failures
         assert again.facts.record.sha256 == tiny.sha256
         for path in sorted((tiny.bundle / "facts/samples").iterdir()):
             with np.load(path) as first, np.load(again.bundle / "facts/samples" / path.name) as second:

@@ -111,7 +111,7 @@ def test_what_click_refuses_ends_with_2_as_well(shell: Any, args: tuple[str, ...
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ("schema: auditor/policy/1\nid: none\nrules: []\n", "policy.yaml:3: rules: Tuple should have at least 1 item"),
+        ("schema: auditor/policy/1\nid: none\nrules: []\n", "policy.yaml:3: rules needs at least 1 entry"),
         (
             RULE.format("metric: accuracy.acuracy, at_least: 1"),
             "unknown metric 'accuracy.acuracy'; did you mean 'accuracy.accuracy'?",

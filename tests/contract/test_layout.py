@@ -42,7 +42,7 @@ GLOBAL_RANDOM = {
 }
 # Who may touch global random state: building and training restore it, a unit and a call of ART are wrapped in that.
 MAY_TOUCH_RANDOM = {
-    "auditor/units.py",
+    "auditor/surroundings.py",
     "auditor/seeds.py",
     "auditor/training/architectures.py",
     "auditor/training/loop.py",

@@ -1,5 +1,7 @@
 """Foreign inputs: formulas against other implementations, models that tell them or not, exact cases."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,17 @@ def test_neighbour_distance_agrees_with_scikit_learn():
     for k in (1, 10, 300):
         reference = NearestNeighbors(n_neighbors=k).fit(bank).kneighbors(queries)[0][:, -1]
         assert neighbour_distance(bank, queries, k) == pytest.approx(reference, abs=1e-9)
+
+
+def test_neighbours_among_many_rows_are_found_in_little_memory():
+    rng = np.random.default_rng(1)
+    bank, queries = rng.normal(size=(4000, 3)), rng.normal(size=(3001, 3))
+    tracemalloc.start()
+    found = neighbour_distance(bank, queries, 50)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == pytest.approx(NearestNeighbors(n_neighbors=50).fit(bank).kneighbors(queries)[0][:, -1], abs=1e-6)
+    assert peak < 8 * len(bank) * len(queries)  # never all distances at once
 
 
 def test_unit_length_leaves_zeros():

@@ -1,0 +1,52 @@
+"""The process around a unit: one thread, its own random state, the audit file's folder; all as it was afterwards."""
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside: two are slower on small models, and not reproducible. Restored after."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def own_random_state(seed: int) -> Iterator[None]:
+    """Inside, the global generators start from this seed, so that a model that draws from them is the same every time.
+
+    They are not ours to use, and are afterwards as they were.
+    """
+    import torch
+
+    state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+
+
+@contextmanager
+def importable(directory: Path) -> Iterator[None]:
+    """Inside, modules beside the audit file can be imported, as the audit file names them."""
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(directory))
