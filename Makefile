@@ -52,7 +52,7 @@ clean:
 	  dpkg -x dataset-fashion-mnist_*.deb . ; } || { echo "tests need Debian's package dataset-fashion-mnist"; exit 1; }
 	@touch $@
 
-.venv/tested: .venv/installed .venv/fashion tests/plugin/pyproject.toml
+.venv/tested: .venv/installed .venv/fashion tests/plugin/pyproject.toml $(wildcard tests/plugin/auditor_trouble/*.py)
 	$(PIP) pytest ruff mypy build check-wheel-contents
 	$(PIP) --no-build-isolation --no-deps ./tests/plugin
 	@touch $@

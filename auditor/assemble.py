@@ -40,7 +40,7 @@ class Assembly:
         results = tuple(self._result(r) for r in plan.results)
         single = [m for r in plan.results for m in self._measurements(r)]
         return Record(
-            audit=AuditRecord(name=config.name, seed=config.seed, profile=config.profile, plan_sha256=plan.sha256, complete=complete),
+            audit=AuditRecord(name=config.name, seed=config.seed, profile=Path(config.profile).name, plan_sha256=plan.sha256, complete=complete),
             dataset=plan.data, subjects=tuple(self._subject(s) for s in plan.subjects), results=results,
             measurements=(*single, *self._group_measurements()), contrasts=self._contrasts(),
         )
@@ -145,16 +145,11 @@ class Assembly:
             for group in self._groups:
                 if members := self._members(group, measured):
                     with suppress(NotComparableError):  # no number for the group, so that nothing can pass by it
-                        estimate = group_measurement(measured[members[0].subject], members, self.plan.config.confidence)
-                        found.append(self._within(estimate))
+                        m = measured[members[0].subject]
+                        metric = self.catalogue.metric(f"{m.probe}.{m.metric}")
+                        unit = metric.unit if metric else None
+                        found.append(group_measurement(m, members, self.plan.config.confidence, unit))
         return found
-
-    def _within(self, m: Measurement) -> Measurement:
-        """The interval of a share cut to what a share can be."""
-        metric = self.catalogue.metric(f"{m.probe}.{m.metric}")
-        if metric is None or metric.unit != "share" or m.low is None or m.high is None:
-            return m
-        return m.model_copy(update={"low": min(max(m.low, 0.0), m.value), "high": max(min(m.high, 1.0), m.value)})
 
     def _pairs(self) -> list[tuple[str, str]]:
         """Which groups are compared: each with the reference, or with the first group of its configuration."""

@@ -209,6 +209,13 @@ def narrowed(probes: Sequence[str], known: Sequence[str], flag: str) -> list[str
     return chosen
 
 
+def without_folders(value: Any) -> Any:  # any JSON value
+    """A resolved configuration with files by their name alone: the same audit in another folder is the same."""
+    if isinstance(value, Mapping):
+        return {k: Path(v).name if k in ("path", "profile") and isinstance(v, str) else without_folders(v) for k, v in value.items()}
+    return [without_folders(v) for v in value] if isinstance(value, list) else value
+
+
 def text_digest(text: str) -> str:
     """sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()

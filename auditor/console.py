@@ -115,7 +115,7 @@ def groups_table(audited: "Audited") -> Table:
     record, catalogue = audited.facts.record, audited.facts.catalogue
     headlines = [(p.id, m.name, m.title, m.unit) for p in catalogue.probes for m in p.metrics if m.headline]
     shown = [h for h in headlines if any((m.probe, m.metric) == h[:2] for m in record.measurements)]
-    table = Table(title=f"{record.audit.name}: what was measured (95 % intervals)", title_justify="left")
+    table = Table(title=f"{record.audit.name}: what was measured ({_confidence(record)} intervals)", title_justify="left")
     table.add_column("")
     names = list(dict.fromkeys(s.group if s.seed is not None else s.id for s in record.subjects))
     for name in names:
@@ -128,6 +128,10 @@ def groups_table(audited: "Audited") -> Table:
     if costs:
         table.add_row("training, CPU seconds", *[costs.get(name, "") for name in names])
     return table
+
+
+def _confidence(record: Record) -> str:
+    return f"{record.measurements[0].confidence * 100:g} %" if record.measurements else "95 %"
 
 
 def _coordinates(record: Record, probe: str, metric: str) -> list[dict[str, float | str]]:
@@ -169,7 +173,7 @@ def contrasts_table(audited: "Audited") -> Table:
     """A row a metric, a column a pair of groups: the paired difference with its interval, and what it allows to be said."""
     record, catalogue = audited.facts.record, audited.facts.catalogue
     verdicts = {(c.metric, tuple(sorted(c.at.items())), c.a, c.b): c.verdict for c in audited.findings.contrasts}
-    table = Table(title="Paired differences between groups (shares in points, 95 % intervals)", title_justify="left")
+    table = Table(title=f"Paired differences between groups (shares in points, {_confidence(record)} intervals)", title_justify="left")
     table.add_column("", overflow="fold")
     pairs = list(dict.fromkeys((c.a, c.b) for c in record.contrasts))
     for a, b in pairs:

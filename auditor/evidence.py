@@ -10,7 +10,7 @@ import numpy.typing as npt
 from auditor.bounds import Estimated
 from auditor.bundle import Arrays, Observed
 from auditor.groups import Member, NotComparableError, group_measurement
-from auditor.record import Caveat, Coordinate, Kind, Measurement, Reliability, Result, SubjectRecord
+from auditor.record import Caveat, Coordinate, Kind, Measurement, Reliability, Result, SubjectRecord, Unit
 from auditor.selector import Target, matches_at, targets
 from auditor.statistics import clopper_pearson
 
@@ -141,32 +141,35 @@ def _severity(caveat: Caveat) -> Reliability:
 
 
 def at_confidence(
-    evidence: Evidence, target: Target, m: Measurement, kind: Kind, confidence: float
+    evidence: Evidence, target: Target, m: Measurement, kind: Kind, unit: Unit | None, confidence: float
 ) -> Estimated:
     """The number with an interval at a policy's confidence.
 
     The stored interval where it has that confidence. Else it is found again from the outcomes per sample,
-    where they are stored: for a group by the crossed interval, for one subject's share by Clopper-Pearson.
+    where they are stored: for a group by the crossed interval, cut to [0, 1] where the metric's unit is a share,
+    for one subject's share by Clopper-Pearson.
     Else the stored one if it is the wider: what holds at 99 % holds at 95 %. Raises NotComparableError
     where nothing of this is possible.
     """
     if not np.isclose(m.confidence, confidence, rtol=1e-9, atol=0.0) and m.low is not None:
         try:
-            return _again(evidence, target, m, kind, confidence)
+            return _again(evidence, target, m, kind, unit, confidence)
         except NotComparableError:
             if m.confidence < confidence:
                 raise
     return Estimated(m.value, m.low, m.high, m.n, m.seeds, kind)
 
 
-def _again(evidence: Evidence, target: Target, m: Measurement, kind: Kind, confidence: float) -> Estimated:
+def _again(
+    evidence: Evidence, target: Target, m: Measurement, kind: Kind, unit: Unit | None, confidence: float
+) -> Estimated:
     why = f"the interval is stored at {m.confidence:.4g}, the policy asks for {confidence:.4g}"
     try:
         members = evidence.members(target, m)
     except NotComparableError as error:
         raise NotComparableError(f"{why}, and {error}") from None
     if target.grouped:
-        again = group_measurement(m, members, confidence)
+        again = group_measurement(m, members, confidence, unit)
         return Estimated(again.value, again.low, again.high, again.n, again.seeds, kind)
     asked = members[0].values[~np.isnan(members[0].values)]
     if not is_share(asked):

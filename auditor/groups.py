@@ -1,6 +1,6 @@
 """From what each subject's rows said to the numbers of a group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -10,9 +10,10 @@ import numpy.typing as npt
 from auditor.crossed import Estimate, crossed_mean, value_mean
 from auditor.distributions import normal_quantile
 from auditor.errors import AuditorError
-from auditor.record import Measurement
+from auditor.record import Measurement, Unit
 
 Floats = npt.NDArray[np.float64]
+RANGES: Mapping[Unit | None, tuple[float, float]] = {"share": (0.0, 1.0), "difference": (-1.0, 1.0)}
 
 
 class NotComparableError(AuditorError):
@@ -61,12 +62,15 @@ def table(members: Sequence[Member]) -> Floats:
     return np.array([m.values[np.argsort(m.rows, kind="stable")] for m in ordered], np.float64)
 
 
-def group_measurement(template: Measurement, members: Sequence[Member], confidence: float) -> Measurement:
+def group_measurement(
+    template: Measurement, members: Sequence[Member], confidence: float, unit: Unit | None = "share"
+) -> Measurement:
     """What is this number for the group: its mean, with an interval over other seeds and other rows?
 
-    From contributions by row, `crossed_mean` (outcomes of yes and no as shares); where each seed was asked
+    From contributions by row, `crossed_mean` (a share's outcomes of yes and no as shares); where each seed was asked
     rows of its own, or left no contributions, `value_mean` of the seeds' numbers. `n` counts the answers of
-    all seeds together. A number without any interval stays without when there is only one seed of it.
+    all seeds together. A number without any interval stays without when there is only one seed of it. The
+    metric's `unit` says what the interval must lie within.
 
     Raises:
         NotComparableError: no members, one seed twice, one row twice, or a member with neither rows nor
@@ -85,10 +89,10 @@ def group_measurement(template: Measurement, members: Sequence[Member], confiden
         return template.model_copy(
             update={**common, "value": only.value, "low": None, "high": None, "n": only.n}
         )
-    found = _group(ordered, confidence)
-    return template.model_copy(
-        update={**common, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
-    )
+    found = _group(ordered, confidence, bounds_of(ordered) if unit == "share" else None)
+    least, most = RANGES.get(unit, (-np.inf, np.inf))
+    low, high = min(max(found.low, least), found.value), max(min(found.high, most), found.value)
+    return template.model_copy(update={**common, "value": found.value, "low": low, "high": high, "n": found.n})
 
 
 def by_seed(members: Sequence[Member]) -> list[Member]:
@@ -141,12 +145,11 @@ def stated_half(member: Member, confidence: float) -> float:
     return max(arms, default=0.0) * scale
 
 
-def _group(members: Sequence[Member], confidence: float) -> Estimate:
+def _group(members: Sequence[Member], confidence: float, bounds: tuple[float, float] | None) -> Estimate:
     if not have_rows(members):
         halves = [stated_half(m, confidence) for m in members]
         found = value_mean([stated(m).value for m in members], halves, confidence)
         return replace(found, n=sum(stated(m).n for m in members))
-    bounds = bounds_of(members)
     if same_rows(members):
         return crossed_mean(table(members), confidence, bounds)
     each = [crossed_mean(table([m]), confidence, bounds) for m in members]

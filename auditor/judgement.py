@@ -224,7 +224,9 @@ def _number(rule: Rule, target: Target, m: Measurement, bench: Bench) -> Estimat
         kind = (
             entry.kind if entry else m.kind
         )  # a group's measurement is an estimate of a bound, and still that bound
-        return at_confidence(bench.now, target, m, kind, bench.policy.confidence)
+        return at_confidence(
+            bench.now, target, m, kind, entry.unit if entry else None, bench.policy.confidence
+        )
     if bench.then is None:
         raise NoBaselineError("the audit has no baseline to compare with")
     return drop(bench.now, bench.then, target, m, bench.policy.confidence)

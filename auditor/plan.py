@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from auditor import plugins
-from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed
+from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed, without_folders
 from auditor.errors import AuditorError, ConfigError, UnknownNameError
 from auditor.probe import Probe, Setting, misfit
 from auditor.recipe import Fit, Recipe, Tuned
@@ -141,8 +141,9 @@ def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = ()
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
     declared = config.model_dump(mode="json", exclude={"policy", "waivers", "baseline", "attestations", "card", "gallery", "unit_seconds"})
+    contents = [[s.id, planner.units[s.unit].spec.get("content")] for s in subjects]
     sha256 = digest({
-        "config": declared, "data": data.sha256, "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
+        "config": without_folders(declared), "data": data.sha256, "models": contents, "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
     })
     return Plan(config, data, planner.units, tuple(subjects), results, sha256)
 

@@ -37,7 +37,8 @@ def neighbour_distance(bank: Floats, queries: Floats, k: int) -> Floats:
     lengths, nearest = (bank**2).sum(axis=1), np.empty(len(queries))
     rows = max(1, _AT_ONCE // len(bank))
     for start in range(0, len(queries), rows):
-        offsets = lengths - 2 * (queries[start : start + rows] @ bank.T)
+        offsets = -2 * queries[start : start + rows] @ bank.T
+        offsets += lengths
         offsets.partition(k - 1, axis=1)
         nearest[start : start + rows] = offsets[:, k - 1]
     return np.asarray(np.sqrt(np.maximum(nearest + (queries**2).sum(axis=1), 0)))

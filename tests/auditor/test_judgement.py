@@ -679,6 +679,20 @@ def test_a_group_at_another_confidence_is_wider_around_the_same_value(tmp_path: 
     assert found.high > stored.high
 
 
+def test_a_group_at_another_confidence_keeps_to_what_a_share_can_be(tmp_path: Path) -> None:
+    # contributions to an AUROC are no yes and no, so that only the unit says where its interval must end
+    made, values = grouped(tmp_path, 3), np.array([1.5, 1.4, 0.2, 0.8])
+    for seed in range(3):
+        name = f"mlp/sgd/{seed}"
+        made.columns(name, "evasion.linf", ["a", "b", "c", "d"], values)
+        made.measure(name, value=0.975, low=0.9, high=1.0, column="outcome:0")
+    made.measure("mlp/sgd", value=0.975, low=0.9, high=1.0, seeds=3)
+    found = only(ruled(made.facts, confidence=0.99))
+    half = stats.t.ppf(0.995, 3) * values.std(ddof=1) / 2  # the seeds agree, so that only rows vary
+    assert half > 0.975
+    assert (found.low, found.value, found.high) == (0.0, pytest.approx(0.975), 1.0)
+
+
 # Regression against a baseline
 
 
