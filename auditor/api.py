@@ -39,11 +39,11 @@ def audit(
     """
     from auditor.datasets import from_arrays
     from auditor.subjects import wrap
-    from auditor.surroundings import own_random_state
+    from auditor.surroundings import own_copy, own_random_state
 
     dataset = data if isinstance(data, Dataset) else from_arrays(data)
     with own_random_state(seed):
-        wrap(model, dataset, outputs=outputs)  # refuses early what is no classifier for this data
+        wrap(own_copy(model), dataset, outputs=outputs)  # refuses early what is no classifier for this data
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         place = Path(store) if store else scratch / "store"

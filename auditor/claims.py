@@ -12,7 +12,7 @@ SLACK = 1e-6  # rounding between a probe's arithmetic and the mean of what it le
 
 
 def check_claims(outcome: Outcome, case: Case) -> None:
-    """Raise UnitError for the first measurement that is not of this case, not as declared, or not what its samples say."""
+    """Raise UnitError for the first measurement not of this case, not as declared, or not what its samples say."""
     seen: set[object] = set()
     for m in outcome.measurements:
         place = f"{m.probe}.{m.metric}" + "".join(f" {k}={v}" for k, v in sorted(m.at.items()))

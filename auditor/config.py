@@ -120,13 +120,18 @@ class AuditConfig(Frozen):
     def _nothing_said(cls, value: object) -> object:
         return {} if value is None else value  # a key with nothing but comments below it
 
+    def declared(self) -> dict[str, Any]:
+        """What decides the numbers of an audit, as JSON, with files by their name alone."""
+        decides_none = {"policy", "waivers", "baseline", "attestations", "card", "gallery", "unit_seconds"}
+        return dict(_without_folders(self.model_dump(mode="json", exclude=decides_none)))
+
     @model_validator(mode="after")
     def _distinct_subjects(self) -> Self:
         ids = [s.id for s in self.subjects]
         if doubled := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"two subjects are called {doubled[0]!r}")
         if unclear := next((i for i in ids if "__" in i or i.endswith("_")), None):
-            raise ValueError(f"the subject {unclear!r}: __ stands for / in file names, so an id has no __ and no _ at its end")
+            raise ValueError(f"the subject {unclear!r}: __ stands for / in file names; use no __, and no _ at the end")
         return self
 
 
@@ -209,11 +214,12 @@ def narrowed(probes: Sequence[str], known: Sequence[str], flag: str) -> list[str
     return chosen
 
 
-def without_folders(value: Any) -> Any:  # any JSON value
+def _without_folders(value: Any) -> Any:  # any JSON value
     """A resolved configuration with files by their name alone: the same audit in another folder is the same."""
     if isinstance(value, Mapping):
-        return {k: Path(v).name if k in ("path", "profile") and isinstance(v, str) else without_folders(v) for k, v in value.items()}
-    return [without_folders(v) for v in value] if isinstance(value, list) else value
+        files = {k: Path(v).name for k, v in value.items() if k in ("path", "profile") and isinstance(v, str)}
+        return {k: _without_folders(v) for k, v in value.items()} | files
+    return [_without_folders(v) for v in value] if isinstance(value, list) else value
 
 
 def text_digest(text: str) -> str:

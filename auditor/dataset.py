@@ -71,10 +71,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_test"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32).view())
         for name in ("y_train", "y_test"):
-            object.__setattr__(self, name, _integers(f"{self.id}: {name}", np.asarray(getattr(self, name))))
-        object.__setattr__(self, "ood", {name: np.asarray(x, np.float32) for name, x in self.ood.items()})
+            object.__setattr__(self, name, _integers(f"{self.id}: {name}", np.asarray(getattr(self, name))).view())
+        object.__setattr__(self, "ood", {name: np.asarray(x, np.float32).view() for name, x in self.ood.items()})
+        object.__setattr__(self, "groups", {name: np.asarray(g).view() for name, g in self.groups.items()})
         check(self)
         arrays: tuple[npt.NDArray[Any], ...] = (
             self.x_train, self.y_train, self.x_test, self.y_test, *self.ood.values(), *self.groups.values()

@@ -63,14 +63,9 @@ class Evidence:
     def of_member(self, subject: str, like: Measurement) -> Measurement | None:
         """A subject's own measurement at the same coordinates."""
         own = self._measurements.get((subject, f"{like.probe}.{like.metric}"), ())
-        return next(
-            (
-                m
-                for m in own
-                if m.seeds is None and m.at.keys() == like.at.keys() and matches_at(like.at, m.at)
-            ),
-            None,
-        )
+        near = [m for m in own if m.seeds is None and m.at.keys() == like.at.keys() and matches_at(like.at, m.at)]
+        exact = (m for m in near if m.at == like.at)  # the classes "1" and "01" are one number and two classes
+        return next(exact, near[0] if near else None)
 
     def missing(self, probe: str, target: Target) -> str | None:
         """Which members have no completed result of this probe, and why; None when all have one."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from auditor import plugins
-from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed, without_folders
+from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed
 from auditor.errors import AuditorError, ConfigError, UnknownNameError
 from auditor.probe import Probe, Setting, misfit
 from auditor.recipe import Fit, Recipe, Tuned
@@ -140,10 +140,10 @@ def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = ()
     subjects = [s for entry in config.subjects for s in _subjects(planner, entry, loaded)]
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
-    declared = config.model_dump(mode="json", exclude={"policy", "waivers", "baseline", "attestations", "card", "gallery", "unit_seconds"})
     contents = [[s.id, planner.units[s.unit].spec.get("content")] for s in subjects]
     sha256 = digest({
-        "config": without_folders(declared), "data": data.sha256, "models": contents, "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
+        "config": config.declared(), "data": data.sha256, "models": contents,
+        "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
     })
     return Plan(config, data, planner.units, tuple(subjects), results, sha256)
 
@@ -176,7 +176,8 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
         if key not in known:
             raise UnknownNameError(f"parameter of {name}", key, known, where=loaded.document.place(("probes", name, key)))
         if wrong := misfit(known[key].default, parameters[key]):
-            raise ConfigError(f"{loaded.document.place(('probes', name, key))}: probes.{name}.{key} {wrong} (found {parameters[key]!r})")
+            place = loaded.document.place(("probes", name, key))
+            raise ConfigError(f"{place}: probes.{name}.{key} {wrong} (found {parameters[key]!r})")
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
     except (TypeError, ValueError, ConfigError) as error:

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from auditor import plugins
-from auditor.bundle import Facts, LayerWriter, Observed, check_layer, read_facts, read_findings, sealed
+from auditor.bundle import Facts, LayerWriter, Observed, check_layer, read_facts, read_findings, read_model, sealed
 from auditor.config import text_digest
 from auditor.errors import ConfigError, IntegrityError
 from auditor.judgement import judge
 from auditor.policy import Findings, load_policy, load_waivers
-from auditor.record import canonical_json
+from auditor.record import Record, canonical_json
 
 
 def judged(
@@ -33,13 +33,20 @@ def judged(
     )
 
 
-def seal_findings(bundle: Path, findings: Findings, *, policy_text: str | None = None, waivers_text: str | None = None) -> None:
-    """Put findings into a bundle as its judgement, with the policy and waivers they were made by where these are not in the facts."""
+def seal_findings(
+    bundle: Path, findings: Findings, *, policy_text: str | None = None, waivers_text: str | None = None,
+    baseline: Observed | None = None,
+) -> None:
+    """Put findings into a bundle as its judgement, with what they were made by where that is not in the facts."""
     writer = LayerWriter(bundle, "judgement")
     writer.write("findings.json", canonical_json(findings))
     for name, text in (("policy.yaml", policy_text), ("waivers.yaml", waivers_text)):
         if text is not None:
             writer.write(name, text.encode())
+    if baseline is not None:
+        writer.copy("baseline/record.json", baseline.root / "record.json")
+        if (baseline.root / "samples").is_dir():
+            writer.copy("baseline/samples", baseline.root / "samples")
     writer.seal()
 
 
@@ -90,4 +97,8 @@ def verify(bundle: Path) -> list[str]:
 def _judged_again(bundle: Path, facts: Facts, findings: Findings) -> Findings:
     own = {name: bundle / "judgement" / f"{name}.yaml" for name in ("policy", "waivers")}
     texts = {name: path.read_text(encoding="utf-8") if path.is_file() else None for name, path in own.items()}
-    return judged(facts, policy_text=texts["policy"], waivers_text=texts["waivers"], as_of=findings.as_of)
+    root = bundle / "judgement" / "baseline"
+    other = Observed(root, read_model(root / "record.json", Record)) if root.is_dir() else None
+    return judged(
+        facts, policy_text=texts["policy"], waivers_text=texts["waivers"], baseline=other, as_of=findings.as_of
+    )

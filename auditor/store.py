@@ -32,7 +32,7 @@ class Store:
         return (self._folder(identity) / SEAL).is_file()
 
     def whole(self, identity: str) -> bool:
-        """Whether this unit was finished and every file is as it was written. One that is damaged is removed, to be done again."""
+        """Whether this unit was finished and is as it was written; a damaged one is removed, to be done again."""
         return _kept_whole(self._folder(identity))
 
     def read(self, identity: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Store:
         shutil.rmtree(self.root / "scratch", ignore_errors=True)
 
     def has_dataset(self, sha256: str) -> bool:
-        """Whether the data set of this content is here and every file is as it was written; a damaged one is removed."""
+        """Whether the data set of this content is here and as it was written; a damaged one is removed."""
         return _kept_whole(self.root / "data" / sha256)
 
     def write_dataset(self, data: Dataset) -> None:

@@ -1,10 +1,12 @@
 """The process around a unit: one thread, its own random state, the audit file's folder; all as it was afterwards."""
 
+import copy
 import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
-    """Inside, the global generators start from this seed, so that a model that draws from them is the same every time.
+    """Inside, the global generators start from this seed: a model that draws from them is the same every time.
 
     They are not ours to use, and are afterwards as they were.
     """
@@ -40,6 +42,17 @@ def own_random_state(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)
+
+
+def own_copy(model: Any) -> Any:  # a torch module or a scikit-learn estimator
+    """A copy of a model that was handed in: what a forward pass leaves in it, its owner and the next unit do not see.
+
+    The model itself where it cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
+        return model
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from auditor.record import Caveat, Reliability
 from auditor.seeds import Seeds
 from auditor.store import Store, put
 from auditor.subject import Access, Subject
-from auditor.surroundings import importable, one_thread, own_random_state
+from auditor.surroundings import importable, one_thread, own_copy, own_random_state
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
@@ -239,7 +239,7 @@ def _loaded(job: Job, spec: Mapping[str, Any], data: Dataset) -> Subject:
     from auditor.subjects.spec import Load
 
     if "object" in spec:
-        return wrap(job.model, data, outputs=spec["outputs"])
+        return wrap(own_copy(job.model), data, outputs=spec["outputs"])
     wanted = Load.model_validate(spec["load"])
     if file_sha256(job.directory / wanted.path) != spec["content"]:
         raise ModelError(f"{wanted.path} was changed while it was audited; run the audit again")

@@ -148,7 +148,7 @@ class Patch(Probe):
             raise ConfigError(f"{self.id}: target {self.target}; give one of the classes 0 to {classes - 1}")
 
     def _fit(self, rate: float) -> str:
-        return f"planted-{rate:g}"
+        return f"planted-{rate}"
 
     def _change(self, rate: float) -> Change:
         parameters = {"rate": rate, "target": self.target}

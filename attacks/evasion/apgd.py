@@ -159,6 +159,8 @@ def _checkpoint(lanes: _Climbers, gradient: torch.Tensor, windows: torch.Tensor)
     lanes.halved = torch.where(due, halve, lanes.halved)
     lanes.window_loss = torch.where(due, lanes.best_loss, lanes.window_loss)
     lanes.rises = torch.where(due, 0, lanes.rises)
+    if not bool(halve.any()):  # most steps: three passes over all points are saved
+        return gradient
     wide = per_row(halve, gradient)
     lanes.point = torch.where(wide, lanes.best, lanes.point)
     lanes.previous = torch.where(wide, lanes.best, lanes.previous)
@@ -167,9 +169,9 @@ def _checkpoint(lanes: _Climbers, gradient: torch.Tensor, windows: torch.Tensor)
 
 def _move(lanes: _Climbers, gradient: torch.Tensor) -> None:
     here = lanes.point
-    ahead = (here + per_row(lanes.size, here) * gradient).maximum(lanes.lower).minimum(lanes.upper)
+    ahead = torch.clamp(torch.addcmul(here, per_row(lanes.size, here), gradient), lanes.lower, lanes.upper)
     share = torch.where(lanes.step == 0, 1.0, _MOMENTUM).to(here.dtype)
     onward = torch.lerp(here - lanes.previous, ahead - here, per_row(share, here))
-    lanes.point = (here + onward).maximum(lanes.lower).minimum(lanes.upper)
+    lanes.point = torch.clamp(here + onward, lanes.lower, lanes.upper)
     lanes.previous = here
     lanes.step = lanes.step + 1

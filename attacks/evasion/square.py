@@ -44,8 +44,9 @@ def square(model: Model, task: Task, keys: torch.Tensor, *, queries: int, width:
         return _Seekers(rows, none, start[rows], task.x[rows], lower[rows], upper[rows], task.y[rows], keys[rows], lead)
 
     def advance(lanes: _Seekers) -> torch.Tensor:
-        trial = torch.where(per_row(lanes.step == 0, lanes.best), lanes.best, _trial(lanes, shares, task.epsilon))
-        trial = trial.maximum(lanes.lower).minimum(lanes.upper)
+        trial = _trial(lanes, shares, task.epsilon)
+        if bool((lanes.step == 0).any()):
+            trial = torch.where(per_row(lanes.step == 0, trial), lanes.best, trial)
         lead = margin(model(trial), lanes.y)
         # ties are taken, for on a plateau the search must be able to drift, but only towards the edge
         taken = (lead < lanes.lead) | ((lead == lanes.lead) & ~_inner(lanes))
@@ -68,7 +69,7 @@ def _trial(lanes: _Seekers, shares: torch.Tensor, epsilon: float) -> torch.Tenso
     if lanes.x.dim() == 2:
         return _vector_trial(lanes, share, epsilon)
     if lanes.x.dim() == 4:
-        return _image_trial(lanes, share, epsilon)
+        return _image_trial(lanes, share)
     raise ValueError(f"inputs of shape {tuple(lanes.x.shape[1:])}: the random search knows vectors and (C, H, W)")
 
 
@@ -81,18 +82,23 @@ def _vector_trial(lanes: _Seekers, share: torch.Tensor, epsilon: float) -> torch
     drawn = uniform(lanes.key, lanes.step, 2 * size, purpose=_PURPOSE)
     rank = drawn[:, :size].argsort(1).argsort(1)
     chosen = rank < (share * size).round().clamp_min(1).unsqueeze(1)
-    moved = torch.where(_inner(lanes).unsqueeze(1), 2 * drawn[:, size:] - 1, _signs(drawn[:, size:]))
-    return torch.where(chosen | (lanes.step <= 1).unsqueeze(1), lanes.x + epsilon * moved, lanes.best)
+    within = torch.clamp(lanes.x + epsilon * (2 * drawn[:, size:] - 1), lanes.lower, lanes.upper)
+    moved = torch.where(_inner(lanes).unsqueeze(1), within, _edge(lanes, drawn[:, size:]))
+    return torch.where(chosen | (lanes.step <= 1).unsqueeze(1), moved, lanes.best)
 
 
-def _image_trial(lanes: _Seekers, share: torch.Tensor, epsilon: float) -> torch.Tensor:
+def _image_trial(lanes: _Seekers, share: torch.Tensor) -> torch.Tensor:
     channels, height, width = lanes.x.shape[1:]
     drawn = uniform(lanes.key, lanes.step, 2 + channels + channels * width, purpose=_PURPOSE)
     side = (share * height * width).sqrt().round()
     inside = _span(drawn[:, 0], side, height).unsqueeze(2) & _span(drawn[:, 1], side, width).unsqueeze(1)
-    patch = lanes.x + epsilon * _signs(drawn[:, 2 : 2 + channels]).view(-1, channels, 1, 1)
-    stripes = lanes.x + epsilon * _signs(drawn[:, 2 + channels :]).view(-1, channels, 1, width)
-    return torch.where(per_row(lanes.step <= 1, lanes.x), stripes, torch.where(inside.unsqueeze(1), patch, lanes.best))
+    patch = _edge(lanes, drawn[:, 2 : 2 + channels].view(-1, channels, 1, 1))
+    trial = torch.where(inside.unsqueeze(1), patch, lanes.best)
+    striped = lanes.step <= 1
+    if not bool(striped.any()):
+        return trial
+    stripes = _edge(lanes, drawn[:, 2 + channels :].view(-1, channels, 1, width))
+    return torch.where(per_row(striped, trial), stripes, trial)
 
 
 def _span(draw: torch.Tensor, side: torch.Tensor, length: int) -> torch.Tensor:
@@ -103,5 +109,6 @@ def _span(draw: torch.Tensor, side: torch.Tensor, length: int) -> torch.Tensor:
     return (place >= first) & (place < first + side.unsqueeze(1))
 
 
-def _signs(draw: torch.Tensor) -> torch.Tensor:
-    return torch.where(draw < 0.5, -1.0, 1.0)
+def _edge(lanes: _Seekers, draw: torch.Tensor) -> torch.Tensor:
+    """Every coordinate at the lower or the upper end of what it may take, by coin flips."""
+    return torch.where(draw < 0.5, lanes.lower, lanes.upper)

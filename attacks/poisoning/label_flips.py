@@ -98,7 +98,7 @@ class LabelFlips(Probe):
 
 
 def _fit(rate: float) -> str:
-    return f"flipped-{rate:g}"
+    return f"flipped-{rate}"
 
 
 def _change(rate: float) -> Change:

@@ -28,12 +28,13 @@ def command(
 
     facts = read_facts(bundle)
     bar, accepted = (text_of(path) if path else None for path in (policy, waivers))
+    before = read_facts(baseline) if baseline else None
     findings = stages.judged(
         facts, policy_text=bar, waivers_text=accepted, source=str(policy or "inputs/policy.yaml"),
-        baseline=read_facts(baseline) if baseline else None, as_of=as_of.date() if as_of else None,
+        baseline=before, as_of=as_of.date() if as_of else None,
     )
     if save:
-        stages.seal_findings(bundle, findings, policy_text=bar, waivers_text=accepted)
+        stages.seal_findings(bundle, findings, policy_text=bar, waivers_text=accepted, baseline=before)
     if as_json:
         click.echo(findings.model_dump_json(by_alias=True, indent=2))
     else:

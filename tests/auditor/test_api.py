@@ -152,7 +152,7 @@ def test_a_model_that_fails_inside_is_errored_in_the_record(iris: Any, only: Any
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.calls += 1
-            if self.calls > 5:
+            if self.calls > 2:  # two see that it answers at all
                 raise RuntimeError("out of luck")
             out: torch.Tensor = self.net(x)
             return out

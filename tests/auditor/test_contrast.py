@@ -121,10 +121,20 @@ def test_a_group_that_succeeds_everywhere_is_not_certain_to() -> None:
 
 def test_contributions_that_are_no_shares_have_no_bounds() -> None:
     answers = np.random.default_rng(0).normal(0.98, 0.3, (4, 80))
-    found = group_measurement(measured(0.9), group("g", answers), 0.9)
+    found = group_measurement(measured(0.9), group("g", answers), 0.9, "number")
     expected = crossed_mean(answers, 0.9)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.confidence == 0.9
+    assert expected.high > 1.0
+    assert group_measurement(measured(0.9), group("g", answers), 0.9, "share").high == 1.0
+
+
+def test_a_difference_that_happens_never_to_be_negative_is_no_share() -> None:
+    lost = np.zeros((2, 40))
+    lost[0, 0] = 1.0
+    found = group_measurement(measured(0.0125), group("g", lost), 0.95, "difference")
+    expected = crossed_mean(lost, 0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_rows_not_asked_are_not_counted() -> None:
