@@ -23,9 +23,19 @@ if TYPE_CHECKING:
     from auditor.subject import Access as Access
 
 PUBLIC = {
-    "audit": "auditor.api", "judge": "auditor.judgement", "Dataset": "auditor.dataset", "Domain": "auditor.dataset", "AuditorError": "auditor.errors",
-    "Probe": "auditor.probe", "Case": "auditor.probe", "Metric": "auditor.probe", "Outcome": "auditor.probe",
-    "Caveat": "auditor.record", "Measurement": "auditor.record", "Record": "auditor.record", "Access": "auditor.subject",
+    "audit": "auditor.api",
+    "judge": "auditor.judgement",
+    "Dataset": "auditor.dataset",
+    "Domain": "auditor.dataset",
+    "AuditorError": "auditor.errors",
+    "Probe": "auditor.probe",
+    "Case": "auditor.probe",
+    "Metric": "auditor.probe",
+    "Outcome": "auditor.probe",
+    "Caveat": "auditor.record",
+    "Measurement": "auditor.record",
+    "Record": "auditor.record",
+    "Access": "auditor.subject",
 }
 __all__ = sorted(PUBLIC)
 

@@ -20,8 +20,16 @@ from auditor.subject import Outputs
 
 def audit(
     model: Any,  # a torch module or a fitted scikit-learn classifier; neither is imported here
-    data: Dataset | Mapping[str, np.ndarray], *, profile: str = "standard", name: str = "audit", seed: int = 0, outputs: Outputs = "logits",
-    probes: Mapping[str, Any] | None = None, policy: str | Path | None = None, out: str | Path | None = None, workers: int = 0,
+    data: Dataset | Mapping[str, np.ndarray],
+    *,
+    profile: str = "standard",
+    name: str = "audit",
+    seed: int = 0,
+    outputs: Outputs = "logits",
+    probes: Mapping[str, Any] | None = None,
+    policy: str | Path | None = None,
+    out: str | Path | None = None,
+    workers: int = 0,
     store: str | Path | None = None,
 ) -> Record:
     """What does an audit find in this model?
@@ -49,22 +57,41 @@ def audit(
         place = Path(store) if store else scratch / "store"
         kept = Store(place)
         kept.write_dataset(dataset)
-        loaded = _configuration(model, dataset, profile=profile, name=name, seed=seed, outputs=outputs, probes=probes, policy=policy)
+        loaded = _configuration(
+            model, dataset, profile=profile, name=name, seed=seed, outputs=outputs, probes=probes, policy=policy
+        )
         options = auditing.Options(
-            store=place, out=Path(out) if out else scratch / "bundle", workers=workers or None, inline=workers == 0, models={"model": model},
-            formats=("html", "md") if out else (), command=f"auditor.audit({type(model).__name__}, data, profile={profile!r})",
+            store=place,
+            out=Path(out) if out else scratch / "bundle",
+            workers=workers or None,
+            inline=workers == 0,
+            models={"model": model},
+            formats=("html", "md") if out else (),
+            command=f"auditor.audit({type(model).__name__}, data, profile={profile!r})",
         )
         facts: Facts = auditing.run(loaded, options, data=dataset.facts()).facts
         return facts.record
 
 
 def _configuration(
-    model: Any, dataset: Dataset, *, profile: str, name: str, seed: int, outputs: Outputs, probes: Mapping[str, Any] | None,
+    model: Any,
+    dataset: Dataset,
+    *,
+    profile: str,
+    name: str,
+    seed: int,
+    outputs: Outputs,
+    probes: Mapping[str, Any] | None,
     policy: str | Path | None,
 ) -> Loaded:
     values = {
-        "schema": "auditor/audit/1", "name": name, "seed": seed, "profile": profile, "data": {"source": "arrays", "description": dataset.description},
+        "schema": "auditor/audit/1",
+        "name": name,
+        "seed": seed,
+        "profile": profile,
+        "data": {"source": "arrays", "description": dataset.description},
         "subjects": [{"id": "model", "load": {"format": "object", "path": type(model).__name__, "outputs": outputs}}],
-        "probes": dict(probes or {}), "policy": str(Path(policy).resolve()) if policy else None,
+        "probes": dict(probes or {}),
+        "policy": str(Path(policy).resolve()) if policy else None,
     }
     return resolve(Document("the call of auditor.audit", values), "# made by auditor.audit\n", Path.cwd())

@@ -40,9 +40,18 @@ class Assembly:
         results = tuple(self._result(r) for r in plan.results)
         single = [m for r in plan.results for m in self._measurements(r)]
         return Record(
-            audit=AuditRecord(name=config.name, seed=config.seed, profile=Path(config.profile).name, plan_sha256=plan.sha256, complete=complete),
-            dataset=plan.data, subjects=tuple(self._subject(s) for s in plan.subjects), results=results,
-            measurements=(*single, *self._group_measurements()), contrasts=self._contrasts(),
+            audit=AuditRecord(
+                name=config.name,
+                seed=config.seed,
+                profile=Path(config.profile).name,
+                plan_sha256=plan.sha256,
+                complete=complete,
+            ),
+            dataset=plan.data,
+            subjects=tuple(self._subject(s) for s in plan.subjects),
+            results=results,
+            measurements=(*single, *self._group_measurements()),
+            contrasts=self._contrasts(),
         )
 
     def _finished(self, unit: str | None) -> dict[str, Any] | None:
@@ -57,8 +66,14 @@ class Assembly:
             error = f"its training diverged at step {said['diverged_at']}"
         load = subject.config.load
         return SubjectRecord(
-            id=subject.id, group=subject.group, config=subject.config.id, optimizer=subject.optimizer, seed=subject.seed,
-            access=tuple(said.get("access", ())) if said else (), sha256=said.get("sha256") if said else None, error=error,
+            id=subject.id,
+            group=subject.group,
+            config=subject.config.id,
+            optimizer=subject.optimizer,
+            seed=subject.seed,
+            access=tuple(said.get("access", ())) if said else (),
+            sha256=said.get("sha256") if said else None,
+            error=error,
             training=self._training(subject, said) if said and subject.recipe else None,
             loaded=load.model_dump(mode="json") | {"path": Path(load.path).name} if load else None,
         )
@@ -68,13 +83,22 @@ class Assembly:
         searches = self.plan.units[subject.unit].inputs
         tuning = self._finished(searches[0]) if searches else None
         return Training(
-            learning_rate=said["learning_rate"], epochs=said["epochs"], steps=said["steps"], flops=said["flops"], curve=tuple(said["curve"]),
+            learning_rate=said["learning_rate"],
+            epochs=said["epochs"],
+            steps=said["steps"],
+            flops=said["flops"],
+            curve=tuple(said["curve"]),
             recipe=subject.recipe.model_dump(mode="json", exclude={"seed"}),
             tuning={k: tuning[k] for k in ("trials", "edge_limited")} if tuning else None,
         )
 
     def _result(self, planned: PlannedResult) -> Result:
-        base = {"probe": planned.probe, "version": planned.version, "subject": planned.subject, "parameters": dict(planned.parameters)}
+        base = {
+            "probe": planned.probe,
+            "version": planned.version,
+            "subject": planned.subject,
+            "parameters": dict(planned.parameters),
+        }
         if planned.unit is None:
             return Result(outcome="errored" if planned.errored else "skipped", reason=planned.reason, **base)
         if failure := self.failures.get(planned.unit):
@@ -85,9 +109,13 @@ class Assembly:
         if said["outcome"] == "skipped":
             return Result(outcome="skipped", reason=said["reason"], **base)
         return Result(
-            outcome="completed", reliability=said["reliability"], caveats=said["caveats"], counts=said["counts"],
+            outcome="completed",
+            reliability=said["reliability"],
+            caveats=said["caveats"],
+            counts=said["counts"],
             samples=self._file(planned, "samples") if said["samples"] else None,
-            gallery=self._file(planned, "gallery") if said["gallery"] else None, **base,
+            gallery=self._file(planned, "gallery") if said["gallery"] else None,
+            **base,
         )
 
     def _file(self, planned: PlannedResult, kind: str) -> str:
@@ -136,7 +164,9 @@ class Assembly:
                 return None
             assert subject.seed is not None
             rows, values = column(self._samples.get((m.probe, subject.id), {}), m.column)
-            members.append(Member(subject=subject.id, group=group, seed=subject.seed, rows=rows, values=values, measurement=m))
+            members.append(
+                Member(subject=subject.id, group=group, seed=subject.seed, rows=rows, values=values, measurement=m)
+            )
         return members or None
 
     def _group_measurements(self) -> list[Measurement]:
@@ -190,10 +220,18 @@ class Assembly:
             if ours and theirs:
                 template = measured[ours[0].subject]
                 with suppress(NotComparableError):  # groups asked different rows have no paired difference
-                    found.append(contrast(
-                        qualified, template.at, ours, theirs, alpha=settings.alpha, delta=settings.delta,
-                        better=template.better, confidence=self.plan.config.confidence,
-                    ))
+                    found.append(
+                        contrast(
+                            qualified,
+                            template.at,
+                            ours,
+                            theirs,
+                            alpha=settings.alpha,
+                            delta=settings.delta,
+                            better=template.better,
+                            confidence=self.plan.config.confidence,
+                        )
+                    )
         return found
 
     def timings(self, provenance: Mapping[str, Any]) -> Timings:

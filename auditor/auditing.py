@@ -83,7 +83,9 @@ def prepared_data(loaded: Loaded, store: Store) -> DatasetRecord:
 
     config = loaded.config.data
     files = content_files(config, loaded.directory)
-    key = digest({"data": config.model_dump(mode="json"), "files": [file_sha256(f) for f in files], "environment": environment()})
+    key = digest(
+        {"data": config.model_dump(mode="json"), "files": [file_sha256(f) for f in files], "environment": environment()}
+    )
     pointer = store.root / "data" / f"{key}.json"
     if _all_ours(config) and (known := _facts_in(pointer)) is not None and store.has_dataset(known.sha256):
         return known
@@ -124,7 +126,9 @@ def planned(loaded: Loaded, options: Options, data: DatasetRecord | None = None)
     plan = make_plan(loaded, data or prepared_data(loaded, store), only=options.only, skip=options.skip)
     for metric in plan.config.contrasts.metrics or ():
         if shown.metric(metric) is None:
-            raise UnknownNameError("metric", metric, shown.metric_names(), where=loaded.document.place(("contrasts", "metrics")))
+            raise UnknownNameError(
+                "metric", metric, shown.metric_names(), where=loaded.document.place(("contrasts", "metrics"))
+            )
     return plan
 
 
@@ -155,8 +159,14 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     except KeyboardInterrupt:
         interrupted = True
     journal.failures(engine.failures)
-    journal.write("interrupted" if interrupted else "finished", finished=len(engine.finished), failed=len(engine.failures))
-    provenance = {"started": started.isoformat(timespec="seconds"), "wall_seconds": time.perf_counter() - engine.started, "command": options.command}
+    journal.write(
+        "interrupted" if interrupted else "finished", finished=len(engine.finished), failed=len(engine.failures)
+    )
+    provenance = {
+        "started": started.isoformat(timespec="seconds"),
+        "wall_seconds": time.perf_counter() - engine.started,
+        "command": options.command,
+    }
     write_facts(bundle, plan, loaded, Assembly(plan, store, engine.failures, catalogue()), provenance)
     for subject in plan.subjects:
         if subject.recipe is not None and subject.unit in engine.finished:

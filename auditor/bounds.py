@@ -57,9 +57,7 @@ def decide(number: Estimated, direction: Direction, threshold: float) -> Decisio
         return Decision("pass", f"{ends} is {bar} as a whole{_reach(number.kind, direction)}")
     if broken:
         return Decision("fail", f"no value in {ends} is {bar}")
-    return Decision(
-        "inconclusive", f"{threshold:.4g} lies within {ends}", _settle(number, threshold, low, high)
-    )
+    return Decision("inconclusive", f"{threshold:.4g} lies within {ends}", _settle(number, threshold, low, high))
 
 
 def _ends(number: Estimated) -> tuple[float | None, float | None]:

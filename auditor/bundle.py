@@ -115,15 +115,21 @@ def read_facts(bundle: Path) -> Facts:
     """The facts of a bundle, every file checked against what was sealed. Raises IntegrityError."""
     root = bundle / "facts"
     if not (root / "manifest.json").is_file():
-        raise IntegrityError(f"{bundle} holds no sealed facts (no facts/manifest.json); name the folder that `auditor run` wrote")
+        raise IntegrityError(
+            f"{bundle} holds no sealed facts (no facts/manifest.json); name the folder that `auditor run` wrote"
+        )
     sha256 = check_layer(bundle, "facts")
     try:
         config = json.loads((root / "config.json").read_bytes())
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{root / 'config.json'}: {error}") from None
     return Facts(
-        root=root, record=read_model(root / "record.json", Record), config=config, sha256=sha256,
-        catalogue=read_model(root / "catalogue.json", Catalogue), timings=read_model(root / "timings.json", Timings),
+        root=root,
+        record=read_model(root / "record.json", Record),
+        config=config,
+        sha256=sha256,
+        catalogue=read_model(root / "catalogue.json", Catalogue),
+        timings=read_model(root / "timings.json", Timings),
     )
 
 
@@ -145,9 +151,13 @@ def check_layer(bundle: Path, layer: Layer) -> str:
             raise IntegrityError(f"{path} was changed after the {layer} were sealed. Run the audit again")
     extra = sorted(set(_files(root)) - set(manifest.files))
     if extra:
-        raise IntegrityError(f"{root / extra[0]} is not among the files the {layer} were sealed with; move it elsewhere")
+        raise IntegrityError(
+            f"{root / extra[0]} is not among the files the {layer} were sealed with; move it elsewhere"
+        )
     if (below := BELOW.get(layer)) and manifest.below != file_sha256(bundle / below / "manifest.json"):
-        raise IntegrityError(f"{root} was made from other {below} than this bundle holds; run `auditor report {bundle}` again")
+        raise IntegrityError(
+            f"{root} was made from other {below} than this bundle holds; run `auditor report {bundle}` again"
+        )
     return file_sha256(root / "manifest.json")
 
 
@@ -196,8 +206,10 @@ class LayerWriter:
         """
         below = BELOW.get(self.layer)
         manifest = Manifest(
-            layer=self.layer, files={name: file_sha256(self.root / name) for name in sorted(_files(self.root))},
-            below=file_sha256(self.bundle / below / "manifest.json") if below else None, made_by=made_by,
+            layer=self.layer,
+            files={name: file_sha256(self.root / name) for name in sorted(_files(self.root))},
+            below=file_sha256(self.bundle / below / "manifest.json") if below else None,
+            made_by=made_by,
         )
         held = sealed(self.bundle, self.layer)
         if held is not None and _without(held, may_differ) == _without(manifest, may_differ):
@@ -248,7 +260,9 @@ def claim(bundle: Path, plan_sha256: str) -> None:
                 f"{bundle} holds another audit ({held.name!r}, plan {held.plan_sha256[:12]}; this one is {plan_sha256[:12]}); "
                 "choose another folder with --out, or remove that one"
             )
-    elif any(p.name not in {"events.jsonl", "artifacts"} and not p.name.startswith(UNFINISHED) for p in bundle.iterdir()):
+    elif any(
+        p.name not in {"events.jsonl", "artifacts"} and not p.name.startswith(UNFINISHED) for p in bundle.iterdir()
+    ):
         raise ConfigError(f"{bundle} is not empty and holds no audit; choose another folder with --out")
     for left in (p for p in bundle.iterdir() if p.name.startswith(UNFINISHED)):
         shutil.rmtree(left)

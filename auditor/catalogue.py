@@ -74,12 +74,23 @@ def describe(probe: type[Probe], source: str = "auditor") -> ProbeEntry:
     question, _, method = (inspect.getdoc(probe) or "").partition("\n\n")
     threat = probe.threat
     return ProbeEntry(
-        id=probe.id, version=probe.version, title=probe.title, family=probe.family, source=source,
-        question=" ".join(question.split()), method=method, needs=tuple(sorted(probe.needs)),
-        blind_spots=probe.blind_spots, references=dict(probe.references),
-        threat=ThreatEntry(goal=threat.goal, knowledge=threat.knowledge, capability=threat.capability) if threat else None,
+        id=probe.id,
+        version=probe.version,
+        title=probe.title,
+        family=probe.family,
+        source=source,
+        question=" ".join(question.split()),
+        method=method,
+        needs=tuple(sorted(probe.needs)),
+        blind_spots=probe.blind_spots,
+        references=dict(probe.references),
+        threat=ThreatEntry(goal=threat.goal, knowledge=threat.knowledge, capability=threat.capability)
+        if threat
+        else None,
         metrics=tuple(
-            MetricEntry(name=m.name, title=m.title, better=m.better, kind=m.kind, unit=m.unit, at=m.at, headline=m.headline)
+            MetricEntry(
+                name=m.name, title=m.title, better=m.better, kind=m.kind, unit=m.unit, at=m.at, headline=m.headline
+            )
             for m in probe.metrics
         ),
     )

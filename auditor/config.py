@@ -99,7 +99,9 @@ class AuditConfig(Frozen):
     data: DataConfig
     subjects: tuple[SubjectConfig, ...] = Field(min_length=1)
     contrasts: ContrastConfig = ContrastConfig()
-    probes: dict[str, dict[str, Any] | Literal["off", "on"] | bool | None] = Field(default_factory=dict)  # parameters: JSON
+    probes: dict[str, dict[str, Any] | Literal["off", "on"] | bool | None] = Field(
+        default_factory=dict
+    )  # parameters: JSON
     confidence: float = Field(0.95, gt=0, lt=1)
     card: Card = Card()
     policy: str | None = None
@@ -165,7 +167,9 @@ class Loaded:
 
     def enabled(self) -> dict[str, dict[str, Any]]:
         """Probes that are on, with the parameters that were set: naming one turns it on, off turns it off."""
-        return {name: dict(p) if isinstance(p, Mapping) else {} for name, p in self.config.probes.items() if p not in OFF}
+        return {
+            name: dict(p) if isinstance(p, Mapping) else {} for name, p in self.config.probes.items() if p not in OFF
+        }
 
 
 def load_audit(path: Path | None, *, profile: str | None = None, flags: Mapping[str, Any] | None = None) -> Loaded:
@@ -176,7 +180,12 @@ def load_audit(path: Path | None, *, profile: str | None = None, flags: Mapping[
 
 
 def resolve(
-    document: Document, text: str, directory: Path, *, profile: str | None = None, flags: Mapping[str, Any] | None = None
+    document: Document,
+    text: str,
+    directory: Path,
+    *,
+    profile: str | None = None,
+    flags: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """A document as a configuration: profile below, flags above. Raises ConfigError with file and line."""
     chosen = profile or str(document.values.get("profile", "standard"))

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from auditor.policy import Finding, Findings, State
@@ -22,8 +31,11 @@ if TYPE_CHECKING:
     from auditor.store import Store
 
 MARKS: dict[State, str] = {
-    "pass": "[green]✔ pass[/]", "fail": "[red]✘ fail[/]", "inconclusive": "[yellow]? inconclusive[/]",
-    "not-assessed": "[yellow]– not assessed[/]", "waived": "[blue]○ waived[/]",
+    "pass": "[green]✔ pass[/]",
+    "fail": "[red]✘ fail[/]",
+    "inconclusive": "[yellow]? inconclusive[/]",
+    "not-assessed": "[yellow]– not assessed[/]",
+    "waived": "[blue]○ waived[/]",
 }
 VERDICT_COLOURS = {"improved": "green", "regressed": "red", "equivalent": "blue"}
 VERDICTS = {"pass": "[bold green]PASS[/]", "fail": "[bold red]FAIL[/]", "inconclusive": "[bold yellow]INCONCLUSIVE[/]"}
@@ -46,7 +58,9 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.progress is not None:
             self.progress.stop()
 
@@ -54,9 +68,18 @@ class Terminal:
         """Begin to show the units of a plan."""
         self.total = len(plan.units)
         if not self.quiet:
-            self.err.print(f"{plan.config.name}: {len(plan.subjects)} subjects, {self.total} units, plan {plan.sha256[:12]}")
+            self.err.print(
+                f"{plan.config.name}: {len(plan.subjects)} subjects, {self.total} units, plan {plan.sha256[:12]}"
+            )
             if self.err.is_terminal:
-                columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+                columns = (
+                    SpinnerColumn(),
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TimeElapsedColumn(),
+                    TimeRemainingColumn(),
+                )
                 self.progress = Progress(*columns, console=self.err, transient=True)
                 self.task = self.progress.add_task("", total=self.total)
                 self.progress.start()
@@ -73,7 +96,9 @@ class Terminal:
             return
         self._advance(unit)
         if self.progress is None and (self.seen * 10 // self.total) > ((self.seen - 1) * 10 // self.total):
-            self.err.print(f"{self.seen:>5}/{self.total}  {time.perf_counter() - self.started:6.1f} s  {escape(unit.label)}")
+            self.err.print(
+                f"{self.seen:>5}/{self.total}  {time.perf_counter() - self.started:6.1f} s  {escape(unit.label)}"
+            )
 
     def _advance(self, unit: "Unit") -> None:
         if self.progress is not None and self.task is not None:
@@ -115,7 +140,9 @@ def groups_table(audited: "Audited") -> Table:
     record, catalogue = audited.facts.record, audited.facts.catalogue
     headlines = [(p.id, m.name, m.title, m.unit) for p in catalogue.probes for m in p.metrics if m.headline]
     shown = [h for h in headlines if any((m.probe, m.metric) == h[:2] for m in record.measurements)]
-    table = Table(title=f"{record.audit.name}: what was measured ({_confidence(record)} intervals)", title_justify="left")
+    table = Table(
+        title=f"{record.audit.name}: what was measured ({_confidence(record)} intervals)", title_justify="left"
+    )
     table.add_column("")
     names = list(dict.fromkeys(s.group if s.seed is not None else s.id for s in record.subjects))
     for name in names:
@@ -151,7 +178,9 @@ def _cell(m: Measurement | None, unit: str) -> str:
     if m is None:
         return "[dim]not measured[/]"
     scale, digits = (1, 3) if unit == "number" else (100, 1)
-    interval = "" if m.low is None or m.high is None else f" [dim][{m.low * scale:.{digits}f}, {m.high * scale:.{digits}f}][/]"
+    interval = (
+        "" if m.low is None or m.high is None else f" [dim][{m.low * scale:.{digits}f}, {m.high * scale:.{digits}f}][/]"
+    )
     return f"{m.value * scale:.{digits}f}{' %' if unit != 'number' else ''}{interval}"
 
 
@@ -173,7 +202,10 @@ def contrasts_table(audited: "Audited") -> Table:
     """A row a metric, a column a pair of groups: the paired difference with its interval, and what it allows to be said."""
     record, catalogue = audited.facts.record, audited.facts.catalogue
     verdicts = {(c.metric, tuple(sorted(c.at.items())), c.a, c.b): c.verdict for c in audited.findings.contrasts}
-    table = Table(title=f"Paired differences between groups (shares in points, {_confidence(record)} intervals)", title_justify="left")
+    table = Table(
+        title=f"Paired differences between groups (shares in points, {_confidence(record)} intervals)",
+        title_justify="left",
+    )
     table.add_column("", overflow="fold")
     pairs = list(dict.fromkeys((c.a, c.b) for c in record.contrasts))
     for a, b in pairs:
@@ -182,7 +214,12 @@ def contrasts_table(audited: "Audited") -> Table:
     for (metric, at), one in rows.items():
         entry = catalogue.metric(metric)
         mine = {(c.a, c.b): c for c in record.contrasts if (c.metric, c.at) == (metric, one.at)}
-        cells = [_difference(mine[p], verdicts.get((metric, at, *p), "inconclusive"), entry.unit if entry else "share") if p in mine else "" for p in pairs]
+        cells = [
+            _difference(mine[p], verdicts.get((metric, at, *p), "inconclusive"), entry.unit if entry else "share")
+            if p in mine
+            else ""
+            for p in pairs
+        ]
         table.add_row(escape(entry.title if entry else metric) + _at(one.at), *cells)
     return table
 

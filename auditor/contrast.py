@@ -108,9 +108,7 @@ def shown_equivalent(
     return None if len(a) < 2 else equivalent(difference(a, b, 1.0 - 2.0 * alpha), delta, alpha)
 
 
-def finish(
-    contrasts: Sequence[Contrast], accuracy: Mapping[tuple[str, str], bool | None]
-) -> tuple[Contrast, ...]:
+def finish(contrasts: Sequence[Contrast], accuracy: Mapping[tuple[str, str], bool | None]) -> tuple[Contrast, ...]:
     """The contrasts with p-values adjusted by Holm within one (metric, at), and whether accuracy is equal."""
     families: dict[object, list[int]] = {}
     for index, one in enumerate(contrasts):
@@ -121,9 +119,7 @@ def finish(
         p_values = [p for i in members if (p := contrasts[i].p_value) is not None]
         adjusted.update(zip(members, holm(p_values), strict=True))
     return tuple(
-        one.model_copy(
-            update={"adjusted_p": adjusted.get(i), "accuracy_equivalent": accuracy.get((one.a, one.b))}
-        )
+        one.model_copy(update={"adjusted_p": adjusted.get(i), "accuracy_equivalent": accuracy.get((one.a, one.b))})
         for i, one in enumerate(contrasts)
     )
 
@@ -142,20 +138,12 @@ def verdict(contrast: Contrast, delta: float, alpha: float) -> Said:
     significant = contrast.adjusted_p is not None and contrast.adjusted_p < alpha
     if significant and (contrast.low > 0.0 or contrast.high < 0.0):
         if contrast.better == "neither":
-            return Said(
-                "inconclusive", f"the difference is {interval}, and this metric has no better direction"
-            )
+            return Said("inconclusive", f"the difference is {interval}, and this metric has no better direction")
         rose = contrast.difference > 0.0
         word: Verdict = "improved" if rose == (contrast.better == "higher") else "regressed"
-        return Said(
-            word, f"the difference is {interval}, adjusted p {contrast.adjusted_p:.2g} below {alpha:g}"
-        )
+        return Said(word, f"the difference is {interval}, adjusted p {contrast.adjusted_p:.2g} below {alpha:g}")
     least = contrast.minimum_detectable
-    power = (
-        ""
-        if least is None
-        else f"; {contrast.pairs} pairs find one of {least:.2g} four times in five"
-    )
+    power = "" if least is None else f"; {contrast.pairs} pairs find one of {least:.2g} four times in five"
     return Said(
         "inconclusive",
         f"the difference is {interval}, neither shown nor shown to be within ±{delta:g}{power}",
@@ -176,9 +164,7 @@ def _paired(a: Sequence[Member], b: Sequence[Member]) -> tuple[list[Member], lis
     left, right = by_seed(a), by_seed(b)
     common = {m.seed for m in left} & {m.seed for m in right}
     if not common:
-        raise NotComparableError(
-            f"not comparable: {left[0].group} and {right[0].group} have no seed in common"
-        )
+        raise NotComparableError(f"not comparable: {left[0].group} and {right[0].group} have no seed in common")
     return [m for m in left if m.seed in common], [m for m in right if m.seed in common]
 
 
@@ -190,8 +176,7 @@ def _difference_of_values(a: Sequence[Member], b: Sequence[Member], confidence: 
     """The paired difference of stated numbers, their intervals combined as if the pairing spared nothing."""
     values = [stated(y).value - stated(x).value for x, y in zip(a, b, strict=True)]
     halves = [
-        float(np.hypot(stated_half(x, confidence), stated_half(y, confidence)))
-        for x, y in zip(a, b, strict=True)
+        float(np.hypot(stated_half(x, confidence), stated_half(y, confidence))) for x, y in zip(a, b, strict=True)
     ]
     if len(values) == 1 and halves[0] == 0.0:
         raise NotComparableError(

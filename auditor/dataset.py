@@ -78,7 +78,12 @@ class Dataset:
         object.__setattr__(self, "groups", {name: np.asarray(g).view() for name, g in self.groups.items()})
         check(self)
         arrays: tuple[npt.NDArray[Any], ...] = (
-            self.x_train, self.y_train, self.x_test, self.y_test, *self.ood.values(), *self.groups.values()
+            self.x_train,
+            self.y_train,
+            self.x_test,
+            self.y_test,
+            *self.ood.values(),
+            *self.groups.values(),
         )
         for array in arrays:
             array.setflags(write=False)
@@ -96,7 +101,14 @@ class Dataset:
     @cached_property
     def sha256(self) -> str:
         """Digest of the content: arrays, classes and domain, not names."""
-        parts: list[npt.NDArray[Any]] = [self.x_train, self.y_train, self.x_test, self.y_test, self.domain.low, self.domain.high]
+        parts: list[npt.NDArray[Any]] = [
+            self.x_train,
+            self.y_train,
+            self.x_test,
+            self.y_test,
+            self.domain.low,
+            self.domain.high,
+        ]
         for mapping in (self.ood, self.groups):
             for name in sorted(mapping):
                 parts += [np.array(name), mapping[name]]
@@ -111,9 +123,15 @@ class Dataset:
         """What the record says of this data."""
         count = len(self.classes)
         return DatasetRecord(
-            id=self.id, sha256=self.sha256, rows={"train": len(self.x_train), "test": len(self.x_test)},
-            shape=self.shape, classes=self.classes, licence=self.licence, ood=tuple(sorted(self.ood)),
-            range=(float(self.domain.low.min()), float(self.domain.high.max())), description=self.description,
+            id=self.id,
+            sha256=self.sha256,
+            rows={"train": len(self.x_train), "test": len(self.x_test)},
+            shape=self.shape,
+            classes=self.classes,
+            licence=self.licence,
+            ood=tuple(sorted(self.ood)),
+            range=(float(self.domain.low.min()), float(self.domain.high.max())),
+            description=self.description,
             class_counts={
                 "train": tuple(np.bincount(self.y_train, minlength=count).tolist()),
                 "test": tuple(np.bincount(self.y_test, minlength=count).tolist()),
@@ -127,7 +145,9 @@ def row_ids(x: Array, y: Labels | None = None, *, prefix: str = "") -> npt.NDArr
     seen: Counter[str] = Counter()
     ids = []
     for row, label in zip(x, labels, strict=True):
-        key = hashlib.sha256(np.ascontiguousarray(row).tobytes() + int(label).to_bytes(8, "little", signed=True)).hexdigest()[:16]
+        key = hashlib.sha256(
+            np.ascontiguousarray(row).tobytes() + int(label).to_bytes(8, "little", signed=True)
+        ).hexdigest()[:16]
         ids.append(f"{prefix}{key}.{seen[key]}" if seen[key] else f"{prefix}{key}")
         seen[key] += 1
     return np.array(ids, dtype=np.str_)
@@ -147,11 +167,15 @@ def check(data: Dataset) -> None:
     for split in ("train", "test"):
         _check_split(data, split, getattr(data, f"x_{split}"), getattr(data, f"y_{split}"))
     if data.x_train.shape[1:] != data.x_test.shape[1:]:
-        raise DataError(f"{data.id}: x_train has rows of shape {data.x_train.shape[1:]}, x_test of {data.x_test.shape[1:]}")
+        raise DataError(
+            f"{data.id}: x_train has rows of shape {data.x_train.shape[1:]}, x_test of {data.x_test.shape[1:]}"
+        )
     for name, x in data.ood.items():
         _check_values(f"{data.id}: x_ood_{name}", x)
         if x.shape[1:] != data.x_test.shape[1:]:
-            raise DataError(f"{data.id}: x_ood_{name} has rows of shape {x.shape[1:]}; the test rows have {data.x_test.shape[1:]}")
+            raise DataError(
+                f"{data.id}: x_ood_{name} has rows of shape {x.shape[1:]}; the test rows have {data.x_test.shape[1:]}"
+            )
 
 
 def _check_split(data: Dataset, split: str, x: Array, y: Labels) -> None:
@@ -182,4 +206,6 @@ def _check_values(place: str, x: Array) -> None:
     bad = ~np.isfinite(x)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise DataError(f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them")
+        raise DataError(
+            f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them"
+        )

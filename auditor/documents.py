@@ -48,7 +48,9 @@ class Document:
         return self.source
 
 
-def _merge(low: dict[str, Any], high: Mapping[str, Any], places: dict[Loc, Place], new: Mapping[Loc, Place], at: Loc) -> None:
+def _merge(
+    low: dict[str, Any], high: Mapping[str, Any], places: dict[Loc, Place], new: Mapping[Loc, Place], at: Loc
+) -> None:
     for key, value in high.items():
         loc = (*at, key)
         if isinstance(value, dict) and isinstance(low.get(key), dict):
@@ -92,7 +94,9 @@ def loads(text: str, *, source: str) -> Document:
     except YAMLError as error:
         raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
     if not isinstance(node, dict):
-        raise ConfigError(f"{source}: expected a map of keys, found {'nothing' if node is None else type(node).__name__}")
+        raise ConfigError(
+            f"{source}: expected a map of keys, found {'nothing' if node is None else type(node).__name__}"
+        )
     places: dict[Loc, Place] = {}
     values = _plain(node, (), source, places)
     assert isinstance(values, dict)
@@ -165,8 +169,10 @@ def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) 
 
 def _is_tag(part: str | int, loc: Iterable[str | int], document: Document) -> bool:
     """Pydantic puts the names of union members into a path; they are not keys of the document."""
-    return isinstance(part, str) and (part.endswith("Config") or part.endswith("]") or part in {"str", "int", "bool"}) and all(
-        part not in known for known in document.places
+    return (
+        isinstance(part, str)
+        and (part.endswith("Config") or part.endswith("]") or part in {"str", "int", "bool"})
+        and all(part not in known for known in document.places)
     )
 
 

@@ -25,7 +25,9 @@ class Executor(Protocol):
     workers: int
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
     def submit(self, job: Job) -> "Future[Failure | None]": ...
     def result(self, future: "Future[Failure | None]") -> Failure | None: ...
 
@@ -57,7 +59,11 @@ class Engine:
 
     def _loop(self, pool: Executor) -> None:
         order = {identity: i for i, identity in enumerate(self.plan.units)}
-        waiting = {i: {d for d in u.inputs if d not in self.finished} for i, u in self.plan.units.items() if i not in self.finished}
+        waiting = {
+            i: {d for d in u.inputs if d not in self.finished}
+            for i, u in self.plan.units.items()
+            if i not in self.finished
+        }
         users: dict[str, list[str]] = defaultdict(list)
         for identity, inputs in waiting.items():
             for needed in inputs:
@@ -77,7 +83,9 @@ class Engine:
                     elif not waiting[user] and user not in self.failures:
                         heapq.heappush(ready, (order[user], user))
 
-    def _start(self, pool: Executor, ready: list[tuple[int, str]], running: dict["Future[Failure | None]", str]) -> list[str]:
+    def _start(
+        self, pool: Executor, ready: list[tuple[int, str]], running: dict["Future[Failure | None]", str]
+    ) -> list[str]:
         """Hand out units, one more than there are workers so that none waits; units that are only a choice are settled here."""
         while ready and len(running) <= pool.workers:
             unit = self.plan.units[heapq.heappop(ready)[1]]
@@ -110,7 +118,9 @@ class Engine:
             trials.append({"learning_rate": rate, "loss": said["holdout_loss"], "diverged_at": said["diverged_at"]})
         usable = [t for t in trials if t["diverged_at"] is None]
         if not usable:
-            self._fail(unit, Failure("every trial of its learning-rate search diverged; name smaller rates in tune.grid"))
+            self._fail(
+                unit, Failure("every trial of its learning-rate search diverged; name smaller rates in tune.grid")
+            )
             return
         best = min(usable, key=lambda t: (t["loss"], t["learning_rate"]))
         edge = len(trials) > 1 and best["learning_rate"] in (min(unit.spec["grid"]), max(unit.spec["grid"]))
@@ -122,7 +132,11 @@ class Engine:
 
     def _inherited(self, identity: str) -> Failure:
         cause, unit = self.failures[identity], self.plan.units[identity]
-        reason = cause.reason if cause.reason.startswith("what it needs") else f"what it needs failed: {unit.label}: {cause.reason}"
+        reason = (
+            cause.reason
+            if cause.reason.startswith("what it needs")
+            else f"what it needs failed: {unit.label}: {cause.reason}"
+        )
         return Failure(reason)
 
     def _done(self, unit: Unit, status: Status) -> None:
@@ -132,4 +146,3 @@ class Engine:
     def _fail(self, unit: Unit, failure: Failure) -> None:
         self.failures[unit.identity] = failure
         self.on_unit(unit, "failed", failure.reason)
-

@@ -76,11 +76,7 @@ class Evidence:
         result = self.result(probe, subject.id)
         if result is None:
             return f"errored ({subject.error})" if subject.error else f"{probe} did not run"
-        return (
-            None
-            if result.outcome == "completed"
-            else f"{result.outcome} ({result.reason or 'no reason given'})"
-        )
+        return None if result.outcome == "completed" else f"{result.outcome} ({result.reason or 'no reason given'})"
 
     def trust(self, probe: str, target: Target) -> Trust:
         """The worst reliability over the members' results, with the caveats that say why."""
@@ -102,9 +98,7 @@ class Evidence:
         own = self.of_member(subject.id, like)
         result = self.result(like.probe, subject.id)
         if own is None or own.column is None or result is None:
-            raise NotComparableError(
-                f"{subject.id} stores no outcomes per sample for {like.probe}.{like.metric}"
-            )
+            raise NotComparableError(f"{subject.id} stores no outcomes per sample for {like.probe}.{like.metric}")
         arrays = self._samples(result)
         name, _, column = own.column.rpartition(":")
         columns = (

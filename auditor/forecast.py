@@ -14,7 +14,14 @@ SEED_SPREAD = 0.025  # an assumption, on the wide side: the built-in audit shows
 def as_json(plan: Plan) -> str:
     """The units of a plan as JSON, for other programs."""
     units = [
-        {"kind": u.kind, "label": u.label, "identity": u.identity, "inputs": list(u.inputs), "subject": u.subject, "probe": u.probe}
+        {
+            "kind": u.kind,
+            "label": u.label,
+            "identity": u.identity,
+            "inputs": list(u.inputs),
+            "subject": u.subject,
+            "probe": u.probe,
+        }
         for u in plan.units.values()
     ]
     return json.dumps({"plan_sha256": plan.sha256, "units": units}, indent=2)
@@ -43,7 +50,10 @@ def _left_out(plan: Plan) -> list[str]:
     for result in plan.results:
         if result.unit is None:
             reasons[result.probe, result.reason].append(result.subject)
-    return [f"left out   {probe} on {len(subjects)} of {len(plan.subjects)} subjects: {reason}" for (probe, reason), subjects in reasons.items()]
+    return [
+        f"left out   {probe} on {len(subjects)} of {len(plan.subjects)} subjects: {reason}"
+        for (probe, reason), subjects in reasons.items()
+    ]
 
 
 def _cost(plan: Plan, store: Store, done: set[str]) -> str:
@@ -58,7 +68,11 @@ def _cost(plan: Plan, store: Store, done: set[str]) -> str:
     known = [u for u in rest if _sort(u) in spent]
     seconds = sum(math.fsum(spent[_sort(u)]) / len(spent[_sort(u)]) for u in known)
     unknown = len(rest) - len(known)
-    parts = [f"about {seconds:.0f} CPU seconds for {len(known)} units, judged by finished ones of their kind"] if known else []
+    parts = (
+        [f"about {seconds:.0f} CPU seconds for {len(known)} units, judged by finished ones of their kind"]
+        if known
+        else []
+    )
     parts += [f"unknown for {unknown} units: none of their kind is finished in this store"] if unknown else []
     return "; ".join(parts)
 
@@ -68,7 +82,11 @@ def _sort(unit: Unit) -> tuple[str, str | None]:
 
 
 def _detectable(plan: Plan) -> list[str]:
-    seeds = {s.config.id: s.config.train.seeds for s in plan.subjects if s.config.train and len(s.config.train.optimizers) > 1}
+    seeds = {
+        s.config.id: s.config.train.seeds
+        for s in plan.subjects
+        if s.config.train and len(s.config.train.optimizers) > 1
+    }
     lines = []
     for name, count in seeds.items():
         if count < 2:

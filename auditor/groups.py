@@ -56,9 +56,7 @@ def table(members: Sequence[Member]) -> Floats:
                 f"of their {len(first)} and {len(rows)} rows; both must be asked the same"
             )
     if len(first) < 2:
-        raise NotComparableError(
-            f"not comparable: {ordered[0].subject} was asked one row, which shows no variation"
-        )
+        raise NotComparableError(f"not comparable: {ordered[0].subject} was asked one row, which shows no variation")
     return np.array([m.values[np.argsort(m.rows, kind="stable")] for m in ordered], np.float64)
 
 
@@ -86,9 +84,7 @@ def group_measurement(
     }
     if len(ordered) == 1 and not have_rows(ordered) and stated(ordered[0]).low is None:
         only = stated(ordered[0])
-        return template.model_copy(
-            update={**common, "value": only.value, "low": None, "high": None, "n": only.n}
-        )
+        return template.model_copy(update={**common, "value": only.value, "low": None, "high": None, "n": only.n})
     found = _group(ordered, confidence, bounds_of(ordered) if unit == "share" else None)
     least, most = RANGES.get(unit, (-np.inf, np.inf))
     low, high = min(max(found.low, least), found.value), max(min(found.high, most), found.value)

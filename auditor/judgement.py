@@ -42,8 +42,15 @@ class Ruling:
 
 
 def judge(
-    facts: Facts, policy: Policy, *, policy_sha256: str, waivers: Waivers | None, baseline: Observed | None,
-    as_of: date, contrast_delta: float = 0.02, alpha: float = 0.05,
+    facts: Facts,
+    policy: Policy,
+    *,
+    policy_sha256: str,
+    waivers: Waivers | None,
+    baseline: Observed | None,
+    as_of: date,
+    contrast_delta: float = 0.02,
+    alpha: float = 0.05,
 ) -> Findings:
     """Does this record keep this policy, on this day?
 
@@ -68,10 +75,14 @@ def judge(
     findings = tuple(sorted(counting(waived.judged, policy), key=order))
     verdict = verdict_of(findings, facts.record)
     return Findings(
-        as_of=as_of, facts_sha256=facts.sha256, verdict=verdict.name, exit_code=verdict.exit_code,
+        as_of=as_of,
+        facts_sha256=facts.sha256,
+        verdict=verdict.name,
+        exit_code=verdict.exit_code,
         findings=findings,
         policy={
-            **policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}), "sha256": policy_sha256,
+            **policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}),
+            "sha256": policy_sha256,
         },
         summary=summarise(findings, policy, facts.record),
         notes=waived.notes,
@@ -115,9 +126,7 @@ def _check_rule(rule: Rule, entry: MetricEntry, where: str) -> None:
     wrong = {"higher": rule.at_most, "lower": rule.at_least, "neither": None}[entry.better]
     if wrong is not None:
         right = "at_least" if entry.better == "higher" else "at_most"
-        raise ConfigError(
-            f"{where}: {rule.metric} is better when {entry.better}; its threshold is written as {right}"
-        )
+        raise ConfigError(f"{where}: {rule.metric} is better when {entry.better}; its threshold is written as {right}")
     if rule.regression and entry.better == "neither":
         raise ConfigError(f"{where}: {rule.metric} has no better direction, so it cannot regress")
 
@@ -157,9 +166,7 @@ def _unmeasured(rule: Rule, probe: str, target: Target, bench: Bench, gaps: str 
         return gaps
     others = bench.now.of_target(target, rule.metric, {})
     places = ", ".join(_coordinates(m.at) for m in others)
-    return (
-        f"{rule.metric} was not measured at {_coordinates(rule.at) or 'all'}; measured: {places or 'nowhere'}"
-    )
+    return f"{rule.metric} was not measured at {_coordinates(rule.at) or 'all'}; measured: {places or 'nowhere'}"
 
 
 def _asked(rule: Rule) -> dict[str, Coordinate]:
@@ -221,12 +228,8 @@ def _stored(m: Measurement) -> Estimated:
 def _number(rule: Rule, target: Target, m: Measurement, bench: Bench) -> Estimated:
     if rule.regression is None:
         entry = bench.catalogue.metric(rule.metric)
-        kind = (
-            entry.kind if entry else m.kind
-        )  # a group's measurement is an estimate of a bound, and still that bound
-        return at_confidence(
-            bench.now, target, m, kind, entry.unit if entry else None, bench.policy.confidence
-        )
+        kind = entry.kind if entry else m.kind  # a group's measurement is an estimate of a bound, and still that bound
+        return at_confidence(bench.now, target, m, kind, entry.unit if entry else None, bench.policy.confidence)
     if bench.then is None:
         raise NoBaselineError("the audit has no baseline to compare with")
     return drop(bench.now, bench.then, target, m, bench.policy.confidence)
@@ -241,9 +244,7 @@ def bar(rule: Rule) -> tuple[Direction, float]:
     return "at_most", threshold
 
 
-def _finding(
-    rule: Rule, bench: Bench, ruling: Ruling, subject: str | None, at: dict[str, Coordinate]
-) -> Finding:
+def _finding(rule: Rule, bench: Bench, ruling: Ruling, subject: str | None, at: dict[str, Coordinate]) -> Finding:
     entry = bench.catalogue.probe(rule.metric.rpartition(".")[0])
     metric = bench.catalogue.metric(rule.metric)
     number = ruling.number

@@ -98,7 +98,9 @@ class Planner:
         """Digests of code that is not ours."""
         return Codes(self.directory)
 
-    def add(self, kind: UnitKind, label: str, spec: Mapping[str, Any], inputs: tuple[str, ...] = (), **of: str | None) -> str:
+    def add(
+        self, kind: UnitKind, label: str, spec: Mapping[str, Any], inputs: tuple[str, ...] = (), **of: str | None
+    ) -> str:
         """The identity of this unit, added if it is new."""
         spec = {"data": self.data.sha256, "root": self.config.seed, **spec}
         identity = digest({"kind": kind, "spec": spec, "inputs": inputs, "environment": self.environment})
@@ -141,10 +143,14 @@ def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = ()
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
     contents = [[s.id, planner.units[s.unit].spec.get("content")] for s in subjects]
-    sha256 = digest({
-        "config": config.declared(), "data": data.sha256, "models": contents,
-        "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
-    })
+    sha256 = digest(
+        {
+            "config": config.declared(),
+            "data": data.sha256,
+            "models": contents,
+            "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
+        }
+    )
     return Plan(config, data, planner.units, tuple(subjects), results, sha256)
 
 
@@ -153,10 +159,16 @@ def chosen_probes(loaded: Loaded, only: tuple[str, ...], skip: tuple[str, ...]) 
     enabled = loaded.enabled()
     for name in loaded.config.probes:
         if name not in plugins.names("auditor.probes"):
-            raise UnknownNameError("probe", name, plugins.names("auditor.probes"), where=loaded.document.place(("probes", name)))
+            raise UnknownNameError(
+                "probe", name, plugins.names("auditor.probes"), where=loaded.document.place(("probes", name))
+            )
     on = list(enabled)
     if only:
-        on = [n for n in plugins.names("auditor.probes") if n in narrowed(only, list(plugins.names("auditor.probes")), "--only")]
+        on = [
+            n
+            for n in plugins.names("auditor.probes")
+            if n in narrowed(only, list(plugins.names("auditor.probes")), "--only")
+        ]
     if skip:
         off = narrowed(skip, list(plugins.names("auditor.probes")), "--skip")
         on = [n for n in on if n not in off]
@@ -174,7 +186,9 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
     known = kind.__dataclass_fields__
     for key in parameters:
         if key not in known:
-            raise UnknownNameError(f"parameter of {name}", key, known, where=loaded.document.place(("probes", name, key)))
+            raise UnknownNameError(
+                f"parameter of {name}", key, known, where=loaded.document.place(("probes", name, key))
+            )
         if wrong := misfit(known[key].default, parameters[key]):
             place = loaded.document.place(("probes", name, key))
             raise ConfigError(f"{place}: probes.{name}.{key} {wrong} (found {parameters[key]!r})")
@@ -217,8 +231,15 @@ def _recipe(train: TrainConfig, arm: OptimizerConfig, where: str) -> Recipe:
         tune = train.tune if isinstance(train.tune, TuneConfig) else TuneConfig()
         rate = Tuned(grid=tune.grid or spec.grid, epochs=train.epochs, validation=tune.validation)
     return Recipe(
-        architecture=train.architecture, kwargs=train.kwargs, optimizer=spec.name, settings=arm.settings, learning_rate=rate,
-        epochs=train.epochs, batch_size=train.batch_size, schedule=train.schedule, objective=train.objective,
+        architecture=train.architecture,
+        kwargs=train.kwargs,
+        optimizer=spec.name,
+        settings=arm.settings,
+        learning_rate=rate,
+        epochs=train.epochs,
+        batch_size=train.batch_size,
+        schedule=train.schedule,
+        objective=train.objective,
     )
 
 
@@ -239,7 +260,8 @@ def _loaded_subject(planner: Planner, entry: SubjectConfig, where: str) -> Plann
     if not path.is_file():
         raise ConfigError(f"{where}: load.path: {path} does not exist")
     spec = {
-        "load": entry.load.model_dump(mode="json"), "content": _content(path),
+        "load": entry.load.model_dump(mode="json"),
+        "content": _content(path),
         "factory": planner.codes.named(entry.load.factory),
     }
     unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
@@ -263,15 +285,32 @@ def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe |
     except AuditorError:
         raise
     except Exception as error:  # noqa: BLE001  # a third party's probe: it is errored, the audit goes on
-        return PlannedResult(subject.id, name, probe.version, parameters, None, f"planning failed: {type(error).__name__}: {error}", errored=True)
+        return PlannedResult(
+            subject.id,
+            name,
+            probe.version,
+            parameters,
+            None,
+            f"planning failed: {type(error).__name__}: {error}",
+            errored=True,
+        )
     fits = {key: planner.fit(fit, f"{name} {key} for {subject.id}") for key, fit in sorted(wanted.items())}
     spec = {
-        "probe": name, "version": probe.version, "parameters": parameters, "subject": subject.id, "seed": subject.seed or 0,
-        "recipe": subject.recipe.model_dump(mode="json") if subject.recipe else None, "fits": fits, "model": subject.unit,
-        "confidence": planner.config.confidence, "source": planner.codes.plugin("auditor.probes", name),
+        "probe": name,
+        "version": probe.version,
+        "parameters": parameters,
+        "subject": subject.id,
+        "seed": subject.seed or 0,
+        "recipe": subject.recipe.model_dump(mode="json") if subject.recipe else None,
+        "fits": fits,
+        "model": subject.unit,
+        "confidence": planner.config.confidence,
+        "source": planner.codes.plugin("auditor.probes", name),
         "gallery": planner.config.gallery in ("on", True),
     }
-    unit = planner.add("probe", f"{name} on {subject.id}", spec, (subject.unit, *fits.values()), subject=subject.id, probe=name)
+    unit = planner.add(
+        "probe", f"{name} on {subject.id}", spec, (subject.unit, *fits.values()), subject=subject.id, probe=name
+    )
     return PlannedResult(subject.id, name, probe.version, parameters, unit)
 
 
@@ -285,7 +324,12 @@ def _check_reference(loaded: Loaded, subjects: list[PlannedSubject]) -> None:
 @cache
 def environment() -> dict[str, Any]:
     """What besides its inputs decides a unit's result: our source, the libraries, the device, how it is executed."""
-    return {"source": source_digest(), "versions": {n: _version(n) for n in VERSIONED}, "device": "cpu", "execution": "single"}
+    return {
+        "source": source_digest(),
+        "versions": {n: _version(n) for n in VERSIONED},
+        "device": "cpu",
+        "execution": "single",
+    }
 
 
 def _version(name: str) -> str | None:

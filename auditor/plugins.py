@@ -18,7 +18,9 @@ def names(group: Group) -> dict[str, EntryPoint]:
     for entry in entry_points(group=group):
         held = found.get(entry.name)
         if held is not None and held.value != entry.value:
-            raise ConfigError(f"two installed packages own the {kind(group)} {entry.name!r}: {owner(held)} and {owner(entry)}; uninstall one")
+            raise ConfigError(
+                f"two installed packages own the {kind(group)} {entry.name!r}: {owner(held)} and {owner(entry)}; uninstall one"
+            )
         found[entry.name] = entry
     return dict(sorted(found.items()))
 
@@ -51,7 +53,9 @@ def imported(reference: str, *, what: str) -> Any:  # a user's object may be any
     except ModuleNotFoundError as error:
         if error.name != module_name:
             raise
-        raise ConfigError(f"{what} {reference!r}: no module {module_name!r}; is it beside the audit file or installed?") from None
+        raise ConfigError(
+            f"{what} {reference!r}: no module {module_name!r}; is it beside the audit file or installed?"
+        ) from None
     if not hasattr(module, attribute):
         public = [n for n in vars(module) if not n.startswith("_")]
         raise UnknownNameError(f"name in {module_name}", attribute, public, where=what)

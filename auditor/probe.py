@@ -186,23 +186,39 @@ class Case:
         """
         radius = epsilon * self.domain.span.astype(np.float64)
         exact = np.asarray(changed, np.float64)
-        over = (np.abs(exact - x) > radius + 1e-6 * self.domain.span) | (exact < self.domain.low - 1e-6 * self.domain.span)
+        over = (np.abs(exact - x) > radius + 1e-6 * self.domain.span) | (
+            exact < self.domain.low - 1e-6 * self.domain.span
+        )
         over |= (exact > self.domain.high + 1e-6 * self.domain.span) | ~np.isfinite(exact)
         exact = np.where(np.isfinite(exact), exact, x)
         inside = np.clip(np.clip(exact, x - radius, x + radius), self.domain.low, self.domain.high).astype(np.float32)
         outputs = self.subject.predict(inside)
-        distance = np.abs(self.domain.to_unit(inside) - self.domain.to_unit(x)).reshape(len(x), -1).max(axis=1, initial=0.0)
+        distance = (
+            np.abs(self.domain.to_unit(inside) - self.domain.to_unit(x)).reshape(len(x), -1).max(axis=1, initial=0.0)
+        )
         return Verified(
-            x=inside, broken=margins(outputs, y) <= 0, prediction=predicted_labels(outputs), distance=distance,
+            x=inside,
+            broken=margins(outputs, y) <= 0,
+            prediction=predicted_labels(outputs),
+            distance=distance,
             violations=int(over.reshape(len(x), -1).any(axis=1).sum()),
         )
 
-    def proportion(self, metric: str, outcomes: npt.NDArray[Any], *, column: str | None, at: Mapping[str, Coordinate] = {}) -> Measurement:  # bool
+    def proportion(
+        self, metric: str, outcomes: npt.NDArray[Any], *, column: str | None, at: Mapping[str, Coordinate] = {}
+    ) -> Measurement:  # bool
         """A share of yes among outcomes (N,), with the exact Clopper-Pearson interval."""
         low, high = clopper_pearson(int(outcomes.sum()), len(outcomes), self.confidence)
         return self.number(metric, float(outcomes.mean()), low, high, n=len(outcomes), column=column, at=at)
 
-    def mean(self, metric: str, contributions: npt.NDArray[np.floating], *, column: str | None, at: Mapping[str, Coordinate] = {}) -> Measurement:
+    def mean(
+        self,
+        metric: str,
+        contributions: npt.NDArray[np.floating],
+        *,
+        column: str | None,
+        at: Mapping[str, Coordinate] = {},
+    ) -> Measurement:
         """A mean of contributions (N,), with the t interval; contributions that are NaN stand for rows not asked."""
         asked = contributions[~np.isnan(contributions)].astype(np.float64)
         ends = mean_interval(asked, self.confidence)
@@ -210,15 +226,32 @@ class Case:
         return self.number(metric, float(asked.mean()), low, high, n=len(asked), column=column, at=at)
 
     def number(
-        self, metric: str, value: float, low: float | None, high: float | None, *, n: int,
-        column: str | None = None, at: Mapping[str, Coordinate] = {},
+        self,
+        metric: str,
+        value: float,
+        low: float | None,
+        high: float | None,
+        *,
+        n: int,
+        column: str | None = None,
+        at: Mapping[str, Coordinate] = {},
     ) -> Measurement:
         """Any number of this probe's declared metrics, with an interval found elsewhere."""
         declared = next((m for m in self.probe.metrics if m.name == metric), None)
         assert declared is not None, f"{self.probe.id} declares no metric {metric!r}"
         return Measurement(
-            of=self.of, probe=self.probe.id, metric=metric, at=dict(at), value=value, low=low, high=high,
-            confidence=self.confidence, n=n, better=declared.better, kind=declared.kind, column=column,
+            of=self.of,
+            probe=self.probe.id,
+            metric=metric,
+            at=dict(at),
+            value=value,
+            low=low,
+            high=high,
+            confidence=self.confidence,
+            n=n,
+            better=declared.better,
+            kind=declared.kind,
+            column=column,
         )
 
 

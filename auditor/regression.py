@@ -50,9 +50,7 @@ def _counterpart(then: Evidence, target: Target, probe: str) -> Target:
     return found
 
 
-def _check_conditions(
-    now: Evidence, then: Evidence, target: Target, before: Target, like: Measurement
-) -> None:
+def _check_conditions(now: Evidence, then: Evidence, target: Target, before: Target, like: Measurement) -> None:
     if now.observed.record.dataset.sha256 != then.observed.record.dataset.sha256:
         raise NotComparableError("the baseline was measured on other data")
     if like.better == "neither":

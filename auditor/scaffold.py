@@ -107,7 +107,9 @@ def write(folder: Path, *, data: Path | None, model: Path | None, factory: str |
     title = name or _name(folder.resolve().name)
     subject = _load_section(folder, model, factory) if model else _train_section(seen.data)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "audit.yaml").write_text(AUDIT.format(name=json.dumps(title), data=seen.section, subject=subject), encoding="utf-8")
+    (folder / "audit.yaml").write_text(
+        AUDIT.format(name=json.dumps(title), data=seen.section, subject=subject), encoding="utf-8"
+    )
     (folder / "policy.yaml").write_text(POLICY.format(name=title), encoding="utf-8")
     facts = seen.data
     return [
@@ -127,13 +129,20 @@ def look(folder: Path, path: Path | None) -> Seen:
     from auditor.datasets import load
 
     if path is None:
-        return Seen("  source: digits                  # built in: digits, breast-cancer, wine; files: npz, idx", load(DataConfig(source="digits"), folder))
+        return Seen(
+            "  source: digits                  # built in: digits, breast-cancer, wine; files: npz, idx",
+            load(DataConfig(source="digits"), folder),
+        )
     if not path.exists():
         raise ConfigError(f"--data: {path} does not exist")
     source = "idx" if path.is_dir() else "npz"
     relative = os.path.relpath(path.resolve(), folder.resolve())
     data = load(DataConfig(source=source, path=str(path.resolve())), folder)
-    lines = [f"  source: {source}", f"  path: {json.dumps(relative)}", "  # range: [0, 255]              # as stored, if it was guessed wrong; the subject sees [0, 1]"]
+    lines = [
+        f"  source: {source}",
+        f"  path: {json.dumps(relative)}",
+        "  # range: [0, 255]              # as stored, if it was guessed wrong; the subject sees [0, 1]",
+    ]
     return Seen("\n".join([*lines, f"  # classes: [{', '.join(data.classes)}]"]), data)
 
 
@@ -147,6 +156,13 @@ def _load_section(folder: Path, model: Path, factory: str | None) -> str:
         raise ConfigError(f"--model: {model} does not exist")
     kind = "sklearn" if model.suffix == ".skops" else "state-dict"
     if kind == "state-dict" and factory is None:
-        raise ConfigError(f"--model: {model.name} holds weights; name what makes their module with --factory module:callable")
+        raise ConfigError(
+            f"--model: {model.name} holds weights; name what makes their module with --factory module:callable"
+        )
     line = f"\n      factory: {json.dumps(factory)}" if factory else ""
-    return LOAD.format(id=_name(model.stem).replace(" ", "-"), format=kind, path=json.dumps(os.path.relpath(model.resolve(), folder.resolve())), factory=line)
+    return LOAD.format(
+        id=_name(model.stem).replace(" ", "-"),
+        format=kind,
+        path=json.dumps(os.path.relpath(model.resolve(), folder.resolve())),
+        factory=line,
+    )

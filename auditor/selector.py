@@ -63,9 +63,7 @@ def matches_subject(where: Where, target: Target) -> bool:
     """
     return all(
         (
-            where.subject is None
-            or fnmatchcase(target.id, where.subject)
-            or _all(target, "id", where.subject),
+            where.subject is None or fnmatchcase(target.id, where.subject) or _all(target, "id", where.subject),
             _all(target, "optimizer", where.optimizer),
             _all(target, "variant", where.variant),
             _all(target, "group", where.group),

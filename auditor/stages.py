@@ -16,8 +16,13 @@ from auditor.record import Record, canonical_json
 
 
 def judged(
-    facts: Facts, *, policy_text: str | None = None, waivers_text: str | None = None, baseline: Observed | None = None,
-    as_of: date | None = None, source: str = "inputs/policy.yaml",
+    facts: Facts,
+    *,
+    policy_text: str | None = None,
+    waivers_text: str | None = None,
+    baseline: Observed | None = None,
+    as_of: date | None = None,
+    source: str = "inputs/policy.yaml",
 ) -> Findings:
     """The findings on these facts: by the policy, waivers and baseline in the bundle, or by others."""
     text = policy_text or facts.input_text("policy.yaml")
@@ -26,15 +31,23 @@ def judged(
     waivers = waivers_text or facts.input_text("waivers.yaml")
     contrasts = facts.config.get("contrasts", {})
     return judge(
-        facts, load_policy(text, source), policy_sha256=text_digest(text),
+        facts,
+        load_policy(text, source),
+        policy_sha256=text_digest(text),
         waivers=load_waivers(waivers, "waivers") if waivers else None,
-        baseline=baseline or facts.baseline(), as_of=as_of or datetime.now(UTC).date(),
-        contrast_delta=contrasts.get("delta", 0.02), alpha=contrasts.get("alpha", 0.05),
+        baseline=baseline or facts.baseline(),
+        as_of=as_of or datetime.now(UTC).date(),
+        contrast_delta=contrasts.get("delta", 0.02),
+        alpha=contrasts.get("alpha", 0.05),
     )
 
 
 def seal_findings(
-    bundle: Path, findings: Findings, *, policy_text: str | None = None, waivers_text: str | None = None,
+    bundle: Path,
+    findings: Findings,
+    *,
+    policy_text: str | None = None,
+    waivers_text: str | None = None,
     baseline: Observed | None = None,
 ) -> None:
     """Put findings into a bundle as its judgement, with what they were made by where that is not in the facts."""
@@ -86,7 +99,9 @@ def verify(bundle: Path) -> list[str]:
     findings = read_findings(bundle)
     again = _judged_again(bundle, facts, findings)
     if again != findings:
-        raise IntegrityError(f"{bundle / 'judgement'} is not what its policy says of these facts; `auditor gate {bundle} --save` judges again")
+        raise IntegrityError(
+            f"{bundle / 'judgement'} is not what its policy says of these facts; `auditor gate {bundle} --save` judges again"
+        )
     lines.append(f"judgement  sealed, the same when judged again as of {findings.as_of}: {findings.verdict}")
     if (bundle / "looks").is_dir():
         check_layer(bundle, "looks")

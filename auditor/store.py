@@ -121,7 +121,10 @@ class Store:
             return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
         return Dataset(
-            id=facts.id, classes=facts.classes, licence=facts.licence, description=facts.description,
+            id=facts.id,
+            classes=facts.classes,
+            licence=facts.licence,
+            description=facts.description,
             domain=Domain(np.array(array("low")), np.array(array("high")), tuple(meta["feature_names"])),
             ood={name: array(f"ood_{name}") for name in facts.ood},
             groups={name: array(f"groups_{name}") for name in meta["groups"]},

@@ -59,8 +59,15 @@ class Clock:
     def stop(self, unit: Unit) -> UnitTiming:
         """The cost so far."""
         return UnitTiming(
-            unit=unit.identity, kind=unit.kind, label=unit.label, subject=unit.subject, probe=unit.probe, detail=self.detail,
-            wall_seconds=time.perf_counter() - self.wall, cpu_seconds=time.process_time() - self.cpu, peak_bytes=peak_bytes(),
+            unit=unit.identity,
+            kind=unit.kind,
+            label=unit.label,
+            subject=unit.subject,
+            probe=unit.probe,
+            detail=self.detail,
+            wall_seconds=time.perf_counter() - self.wall,
+            cpu_seconds=time.process_time() - self.cpu,
+            peak_bytes=peak_bytes(),
         )
 
 
@@ -116,12 +123,21 @@ def run_fit(job: Job) -> None:
     data = _dataset(store, unit.spec["data"])
     fitted = fit(wanted, data, seeds=Seeds(unit.spec["root"], wanted.recipe.seed), learning_rate=rate)
     content: dict[str, Any] = {
-        "kind": "fit", "recipe": wanted.recipe.model_dump(mode="json"), "data": data.sha256, "learning_rate": fitted.learning_rate,
-        "epochs": fitted.epochs, "steps": fitted.steps, "flops": fitted.flops, "curve": list(fitted.curve),
-        "holdout_loss": fitted.holdout_loss, "diverged_at": fitted.diverged_at,
+        "kind": "fit",
+        "recipe": wanted.recipe.model_dump(mode="json"),
+        "data": data.sha256,
+        "learning_rate": fitted.learning_rate,
+        "epochs": fitted.epochs,
+        "steps": fitted.steps,
+        "flops": fitted.flops,
+        "curve": list(fitted.curve),
+        "holdout_loss": fitted.holdout_loss,
+        "diverged_at": fitted.diverged_at,
     }
     clock.detail = {
-        "cpu_seconds": fitted.seconds.cpu, "wall_seconds": fitted.seconds.wall, "optimizer_state_bytes": fitted.optimizer_state_bytes,
+        "cpu_seconds": fitted.seconds.cpu,
+        "wall_seconds": fitted.seconds.wall,
+        "optimizer_state_bytes": fitted.optimizer_state_bytes,
     }
     with store.writing(unit.identity, replace=job.replace) as folder:
         if fitted.module is not None:
@@ -141,7 +157,10 @@ def run_load(job: Job) -> None:
     subject = _loaded(job, unit.spec, data)
     subject.predict(data.x_test[:2])
     content = {
-        "kind": "load", "spec": dict(unit.spec), "access": sorted(subject.access), "outputs": subject.outputs,
+        "kind": "load",
+        "spec": dict(unit.spec),
+        "access": sorted(subject.access),
+        "outputs": subject.outputs,
         "sha256": unit.spec.get("content"),
     }
     store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
@@ -153,14 +172,28 @@ def run_probe(job: Job) -> None:
     store, unit = Store(job.store), job.unit
     spec = unit.spec
     data = _dataset(store, spec["data"])
-    probe: Probe = plugins.load("auditor.probes", spec["probe"])(**{k: _tuple(v) for k, v in spec["parameters"].items()})
+    probe: Probe = plugins.load("auditor.probes", spec["probe"])(
+        **{k: _tuple(v) for k, v in spec["parameters"].items()}
+    )
     subject = _subject(job, spec["model"], data)
     if lacking := missing_access(probe, subject):
-        content: dict[str, Any] = {"kind": "probe", "outcome": "skipped", "reason": lacking, "measurements": [], "caveats": [], "counts": {}}
+        content: dict[str, Any] = {
+            "kind": "probe",
+            "outcome": "skipped",
+            "reason": lacking,
+            "measurements": [],
+            "caveats": [],
+            "counts": {},
+        }
         store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
         return
     case = Case(
-        probe=probe, of=spec["subject"], inner=subject, data=data, seeds=Seeds(spec["root"], spec["seed"]), confidence=spec["confidence"],
+        probe=probe,
+        of=spec["subject"],
+        inner=subject,
+        data=data,
+        seeds=Seeds(spec["root"], spec["seed"]),
+        confidence=spec["confidence"],
         recipe=Recipe.model_validate(spec["recipe"]) if spec["recipe"] else None,
         fitted=lambda name: _subject(job, spec["fits"][name], data),
     )
@@ -177,12 +210,19 @@ def missing_access(probe: Probe, subject: Subject) -> str | None:
     any_of = probe.needs_any
     if any_of and not any_of & subject.access:
         lacking.append(" or ".join(sorted(any_of)))
-    return f"needs access: {', '.join(lacking)}; this subject gives {', '.join(sorted(subject.access))}" if lacking else None
+    return (
+        f"needs access: {', '.join(lacking)}; this subject gives {', '.join(sorted(subject.access))}"
+        if lacking
+        else None
+    )
 
 
 def _outcome_content(outcome: Outcome, case: Case) -> dict[str, Any]:
     return {
-        "kind": "probe", "outcome": "completed", "reason": None, "reliability": reliability(outcome.caveats),
+        "kind": "probe",
+        "outcome": "completed",
+        "reason": None,
+        "reliability": reliability(outcome.caveats),
         "measurements": [m.model_dump(mode="json") for m in outcome.measurements],
         "caveats": [c.model_dump(mode="json") for c in outcome.caveats],
         "counts": {"forwards": case.counts.forwards, "backwards": case.counts.backwards},
@@ -198,11 +238,23 @@ def reliability(caveats: tuple[Caveat, ...]) -> Reliability:
 def _arrays(outcome: Outcome, folder: Path, *, gallery: bool) -> dict[str, bool]:
     if outcome.samples is not None:
         s = outcome.samples
-        np.savez_compressed(folder / "samples.npz", allow_pickle=False, row=s.row, label=s.label, prediction=s.prediction, **dict(s.columns))
+        np.savez_compressed(
+            folder / "samples.npz",
+            allow_pickle=False,
+            row=s.row,
+            label=s.label,
+            prediction=s.prediction,
+            **dict(s.columns),
+        )
     if gallery and outcome.gallery is not None:
         g = outcome.gallery
         np.savez_compressed(
-            folder / "gallery.npz", allow_pickle=False, before=g.before[:8], after=g.after[:8], label=g.label[:8], prediction=g.prediction[:8]
+            folder / "gallery.npz",
+            allow_pickle=False,
+            before=g.before[:8],
+            after=g.after[:8],
+            label=g.label[:8],
+            prediction=g.prediction[:8],
         )
     return {"samples": outcome.samples is not None, "gallery": gallery and outcome.gallery is not None}
 

@@ -73,9 +73,7 @@ def verdict_of(findings: Sequence[Finding], record: Record) -> Verdict:
 
 def errored(record: Record) -> int:
     """How many subjects and results of a record ended in an error."""
-    return sum(s.error is not None for s in record.subjects) + sum(
-        r.outcome == "errored" for r in record.results
-    )
+    return sum(s.error is not None for s in record.subjects) + sum(r.outcome == "errored" for r in record.results)
 
 
 def summarise(findings: Sequence[Finding], policy: Policy, record: Record) -> str:
@@ -86,9 +84,7 @@ def summarise(findings: Sequence[Finding], policy: Policy, record: Record) -> st
     open_ = [f for f in findings if weight(f) == 1]
     parts = [
         f"{_rules(failed)} of {total} failed: {_names(failed)}" if failed else "",
-        f"{_rules(absent)} of {total} had to be assessed and could not be: {_names(absent)}"
-        if absent
-        else "",
+        f"{_rules(absent)} of {total} had to be assessed and could not be: {_names(absent)}" if absent else "",
         f"{_rules(open_)} of {total} could not be decided: {_names(open_)}" if open_ else "",
     ]
     if not any(parts):
@@ -109,9 +105,7 @@ def _kept(findings: Sequence[Finding], policy: Policy, total: str) -> str:
     if not shown:
         return f"All {total} passed{tail}" if len(policy.rules) > 1 else f"The one rule passed{tail}"
     count = _rules(shown)
-    missed = (
-        f"{count} of {total} did not pass and {'was' if count == 1 else 'were'} not counted: {_names(shown)}"
-    )
+    missed = f"{count} of {total} did not pass and {'was' if count == 1 else 'were'} not counted: {_names(shown)}"
     return f"No rule that counts failed (fail_on: {policy.fail_on}){tail}; {missed}"
 
 

@@ -36,9 +36,7 @@ def check_waivers(waivers: Waivers) -> None:
             raise ConfigError(f"waiver {waiver.id!r} stands twice; give each its own id")
         seen.add(waiver.id)
         if waiver.expires < waiver.created:
-            raise ConfigError(
-                f"waiver {waiver.id!r} expires {waiver.expires}, before it was created; mend the dates"
-            )
+            raise ConfigError(f"waiver {waiver.id!r} expires {waiver.expires}, before it was created; mend the dates")
         if waiver.expires - waiver.created > LONGEST:
             latest = waiver.created + LONGEST
             raise ConfigError(
@@ -46,9 +44,7 @@ def check_waivers(waivers: Waivers) -> None:
                 f"{LONGEST.days} are allowed; let it expire by {latest} and renew it then"
             )
         if waiver.while_.at_least is None and waiver.while_.at_most is None:
-            raise ConfigError(
-                f"waiver {waiver.id!r} has no bound; write `while: {{at_least: ...}}` or at_most"
-            )
+            raise ConfigError(f"waiver {waiver.id!r} has no bound; write `while: {{at_least: ...}}` or at_most")
 
 
 def apply_waivers(judged: Sequence[Judged], waivers: Waivers, as_of: date) -> Waived:
@@ -86,12 +82,8 @@ def _refusal(waiver: Waiver, finding: Finding, as_of: date) -> str | None:
         return f"expired on {waiver.expires}: {of} is back"
     if as_of < waiver.created:
         return f"begins on {waiver.created}: {of} is not waived yet"
-    if LEVELS.index(finding.severity) >= LEVELS.index("high") and _person(waiver.owner) == _person(
-        waiver.approved_by
-    ):
-        return (
-            f"is approved by its owner, which {finding.severity} severity does not allow: {of} is not waived"
-        )
+    if LEVELS.index(finding.severity) >= LEVELS.index("high") and _person(waiver.owner) == _person(waiver.approved_by):
+        return f"is approved by its owner, which {finding.severity} severity does not allow: {of} is not waived"
     if finding.value is None:
         return f"holds for a measured value, and there is none: {of} is not waived"
     side = "at_least" if "at_least" in finding.threshold else "at_most"
@@ -122,9 +114,7 @@ def _waive(waiver: Waiver, finding: Finding) -> Finding:
         f"{waiver.reason} until {waiver.expires}, {_bound(waiver.while_)} (owner {waiver.owner}, approved by "
         f"{waiver.approved_by}): {waiver.statement} Without the waiver: {finding.state}, {finding.reason}"
     )
-    return finding.model_copy(
-        update={"state": "waived", "waiver": waiver.id, "reason": reason, "settle": None}
-    )
+    return finding.model_copy(update={"state": "waived", "waiver": waiver.id, "reason": reason, "settle": None})
 
 
 def _notes(waiver: Waiver, places: Sequence[int], refused: Sequence[str], as_of: date) -> list[str]:

@@ -37,7 +37,9 @@ class Ran:
 def auditor(*args: str, folder: Path) -> Ran:
     """Run the command line to its end, and the most memory its processes held together."""
     begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "auditor", *args], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "auditor", *args], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     peak = 0
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
@@ -82,7 +84,12 @@ def units(store: Path) -> dict[str, int]:
 def killed(folder: Path, seconds: float) -> int:
     """Start the audit, kill it and leave its store as it is; how many finished units it found done again."""
     before = units(folder / ".auditor")
-    process = subprocess.Popen([sys.executable, "-m", "auditor", "run", "--out", "b"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "auditor", "run", "--out", "b"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -98,7 +105,8 @@ def found(bundle: Path) -> list[str]:
         f"robust accuracy at epsilon {EPSILON}, {c['b']} minus {c['a']}: {c['difference'] * 100:+.1f} points "
         f"[{c['low'] * 100:+.1f}, {c['high'] * 100:+.1f}], {c['pairs']} pairs, adjusted p {c['adjusted_p']:.2g}, "
         f"detectable {c['minimum_detectable'] * 100:.1f}, accuracy equal within 2 points: {c['accuracy_equivalent']}"
-        for c in record["contrasts"] if c["metric"] == "evasion.linf.robust_accuracy" and c["at"] == {"epsilon": EPSILON}
+        for c in record["contrasts"]
+        if c["metric"] == "evasion.linf.robust_accuracy" and c["at"] == {"epsilon": EPSILON}
     ]
 
 
@@ -119,23 +127,31 @@ def report(root: Path, kills: int) -> None:
         helped = auditor("--help", folder=root)
     print(f"auditor --help: {helped.seconds:.2f} s (target < 0.3)")
     full = auditor("run", "--out", "a", folder=root)
-    print(f"built-in audit: {full.seconds:.1f} s (target < 60), {full.peak_gigabytes:.2f} GB (target < 1.5), exit {full.code}")
+    print(
+        f"built-in audit: {full.seconds:.1f} s (target < 60), {full.peak_gigabytes:.2f} GB (target < 1.5), exit {full.code}"
+    )
     again = min((auditor("run", "--out", "a", folder=root) for _ in range(3)), key=lambda r: r.seconds)
     print(f"same command again: {again.seconds:.2f} s (target < 3), exit {again.code}")
     expected = digest(root / "a")
     fresh = auditor("run", "--fresh", "--out", "c", folder=root)
-    print(f"--fresh into another folder: {'the same record' if digest(root / 'c') == expected else 'ANOTHER RECORD'}, {fresh.seconds:.1f} s")
+    print(
+        f"--fresh into another folder: {'the same record' if digest(root / 'c') == expected else 'ANOTHER RECORD'}, {fresh.seconds:.1f} s"
+    )
     interrupted = root / "killed"
     interrupted.mkdir()
-    rng = random.Random(7)  # noqa: S311
+    rng = random.Random(7)
     redone = sum(killed(interrupted, rng.uniform(2.0, full.seconds * 0.6)) for _ in range(kills))
     last = auditor("run", "--out", "b", folder=interrupted)
     same = digest(interrupted / "b") == expected
-    print(f"killed {kills} times, then finished: {'the same record' if same else 'ANOTHER RECORD'}, {redone} finished units redone, exit {last.code}")
+    print(
+        f"killed {kills} times, then finished: {'the same record' if same else 'ANOTHER RECORD'}, {redone} finished units redone, exit {last.code}"
+    )
     for line in found(root / "a"):
         print(line)
     loop = Path(__file__).with_name("training_loop.py")
-    subprocess.run([sys.executable, str(loop)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)  # its peers in one run
+    subprocess.run(
+        [sys.executable, str(loop)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
+    )  # its peers in one run
 
 
 if __name__ == "__main__":

@@ -25,8 +25,12 @@ FASHION = "/usr/share/datasets/fashion-mnist"  # Debian's dataset-fashion-mnist
 
 def recipe(optimizer: str, architecture: str, epochs: int, batch_size: int) -> Recipe:
     return Recipe(
-        architecture=architecture, optimizer=optimizer, learning_rate=RATES[optimizer], epochs=epochs,
-        batch_size=batch_size, schedule="constant",
+        architecture=architecture,
+        optimizer=optimizer,
+        learning_rate=RATES[optimizer],
+        epochs=epochs,
+        batch_size=batch_size,
+        schedule="constant",
     )
 
 

@@ -84,9 +84,7 @@ class Patch(Probe):
         self._check_target(len(case.data.classes))
         asked = y != self.target
         if not asked.any():
-            raise DataError(
-                f"{case.data.id}: every test row is of the target class {self.target}: nothing to attack"
-            )
+            raise DataError(f"{case.data.id}: every test row is of the target class {self.target}: nothing to attack")
         stamped = trigger_of(case.data.x_train, case.data.y_train, case.domain).stamp(x)
         control = predicted_labels(case.subject.predict(stamped)) == self.target
         models = [case.model(self._fit(rate)) for rate in self.rates]
@@ -125,9 +123,7 @@ class Patch(Probe):
             measured.append(case.proportion("clean_accuracy", correct[:, j], column=f"correct:{j}", at=at))
         return measured
 
-    def _training_caveats(
-        self, case: Case, accuracy: float, poisoned: npt.NDArray[np.floating]
-    ) -> list[Caveat]:
+    def _training_caveats(self, case: Case, accuracy: float, poisoned: npt.NDArray[np.floating]) -> list[Caveat]:
         found = []
         others = int((case.data.y_train != self.target).sum())
         for rate, kept in zip(self.rates, poisoned, strict=True):
@@ -171,8 +167,6 @@ def _trigger_caveats(x: Array, stamped: Array, control: float) -> list[Caveat]:
     return found
 
 
-def _exemplars(
-    x: Array, stamped: Array, y: Labels, prediction: Labels, asked: npt.NDArray[np.bool_]
-) -> Gallery:
+def _exemplars(x: Array, stamped: Array, y: Labels, prediction: Labels, asked: npt.NDArray[np.bool_]) -> Gallery:
     rows = np.flatnonzero(asked)[:SHOWN]
     return Gallery(before=x[rows], after=stamped[rows], label=y[rows], prediction=prediction[rows])

@@ -112,7 +112,9 @@ def _attack(bench: Bench, clean: _Clean, probe: "Linf", path: Path) -> _Attack:
                 assert_never(path)
         broken.append(standing.broken.copy())
         gallery = gallery or _exemplars(bench, clean, standing)
-    caveats = _doubts(bench, clean, standing, probe, path, gains, nearest) + sanity.untested_caveats(tested=probe.self_test)
+    caveats = _doubts(bench, clean, standing, probe, path, gains, nearest) + sanity.untested_caveats(
+        tested=probe.self_test
+    )
     return _Attack(np.stack(broken, axis=1), gallery, caveats)
 
 

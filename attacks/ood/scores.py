@@ -87,9 +87,7 @@ class Scores(Probe):
             *_self_test(usable, scored.position[: layout.familiar]),
         )
         samples = Samples(
-            row=np.concatenate(
-                [case.data.test_rows[rows], *(row_ids(x, prefix=f"{n}:") for n, x in sets.items())]
-            ),
+            row=np.concatenate([case.data.test_rows[rows], *(row_ids(x, prefix=f"{n}:") for n, x in sets.items())]),
             label=np.concatenate([case.data.y_test[rows], np.full(layout.total - len(rows), -1)]),
             prediction=scored.prediction,
             columns=_columns(usable, pairs, averages),
@@ -132,9 +130,7 @@ def _pairs(case: Case, pairs: Sequence[Comparison]) -> list[Measurement]:
         at: dict[str, Coordinate] = {"score": pair.score, "set": pair.set}
         n = len(pair.auc.positive) + len(pair.auc.negative)
         measured.append(
-            case.number(
-                "auroc", pair.auc.value, pair.auc.low, pair.auc.high, n=n, column=f"contribution:{j}", at=at
-            )
+            case.number("auroc", pair.auc.value, pair.auc.low, pair.auc.high, n=n, column=f"contribution:{j}", at=at)
         )
         measured.append(case.proportion("fpr95", pair.accepted, column=f"acceptance:{j}", at=at))
     return measured

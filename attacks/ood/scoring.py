@@ -49,9 +49,7 @@ def score(case: Case, x: Array, neighbours: int, bank: int) -> Scored:
         evidence = "the subject shows no features: knn compares inputs, which tells of the data alone"
         caveats.append(Caveat(flag="knn_on_inputs", severity="info", evidence=evidence))
     scores["knn"] = _neighbours(case, x[order], neighbours, bank)[position]
-    return Scored(
-        scores=scores, prediction=predicted_labels(outputs), position=position, caveats=tuple(caveats)
-    )
+    return Scored(scores=scores, prediction=predicted_labels(outputs), position=position, caveats=tuple(caveats))
 
 
 def _neighbours(case: Case, x: Array, neighbours: int, bank: int) -> Floats:

@@ -42,7 +42,12 @@ class LabelFlips(Probe):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", "Accuracy after poisoning", "higher", "upper-bound", at=("rate",)),
         Metric(
-            "accuracy_drop", "Accuracy lost to poisoning", "lower", "lower-bound", unit="difference", at=("rate",),
+            "accuracy_drop",
+            "Accuracy lost to poisoning",
+            "lower",
+            "lower-bound",
+            unit="difference",
+            at=("rate",),
             headline=True,
         ),
         Metric("memorised", "Planted labels learned by heart", "lower", "estimate", at=("rate",)),
@@ -140,9 +145,7 @@ def _caveats(case: Case, rate: float, flips: Flips, correct: Flags) -> list[Cave
     found = []
     lies = int((flips.labels != case.data.y_train[flips.rows]).sum())
     if lies == 0 or lies != len(flips.rows):
-        evidence = (
-            f"a rate of {rate:g} changed {lies} of {len(case.data.y_train)} labels: this dose poisons nothing"
-        )
+        evidence = f"a rate of {rate:g} changed {lies} of {len(case.data.y_train)} labels: this dose poisons nothing"
         found.append(Caveat(flag="dose_without_effect", severity="invalid", evidence=evidence))
     majority = np.bincount(case.data.y_test).max() / len(case.data.y_test)
     if rate < 0.5 and correct.mean() <= majority:

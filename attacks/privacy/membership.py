@@ -42,9 +42,7 @@ class Membership(Probe):
     family: ClassVar[str] = "privacy"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("auc", "Members told from non-members, AUC", "lower", "lower-bound"),
-        Metric(
-            "tpr_at_fpr", "Members found at a low FPR", "lower", "lower-bound", at=("fpr",), headline=True
-        ),
+        Metric("tpr_at_fpr", "Members found at a low FPR", "lower", "lower-bound", at=("fpr",), headline=True),
         Metric("gap", "Accuracy on members minus on non-members", "lower", unit="difference"),
     )
     threat: ClassVar[ThreatModel | None] = ThreatModel(

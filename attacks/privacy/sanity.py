@@ -21,9 +21,7 @@ TIES_LIMIT = 0.2
 FEWEST_ROWS = 8
 
 
-def caveats_of(
-    case: Case, sides: Sides, scored: Scored, thresholds: Mapping[float, Threshold]
-) -> tuple[Caveat, ...]:
+def caveats_of(case: Case, sides: Sides, scored: Scored, thresholds: Mapping[float, Threshold]) -> tuple[Caveat, ...]:
     """Everything that should be known beside the numbers of this case."""
     found = [*_access(case, scored), *_null_control(scored), *_shift(case, sides)]
     return (*found, *(_unresolved(fpr, t, scored.size) for fpr, t in thresholds.items() if not t.resolved))
@@ -32,9 +30,7 @@ def caveats_of(
 def _access(case: Case, scored: Scored) -> list[Caveat]:
     ties = tied_share(scored.members, scored.others)
     if case.subject.outputs == "labels":
-        evidence = (
-            "the subject gives labels alone: the attack knows only right or wrong, and others find more"
-        )
+        evidence = "the subject gives labels alone: the attack knows only right or wrong, and others find more"
         return [Caveat(flag="labels_only", severity="suspicious", evidence=evidence)]
     if ties > TIES_LIMIT:
         evidence = (

@@ -38,7 +38,9 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"auditor.cli.{cmd_name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, and an unknown name is answered with the nearest."""
         from auditor.errors import UnknownNameError
 
@@ -88,7 +90,9 @@ def exit_code(args: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # the second is what rich makes of the first
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains of it once more at the end
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else Python complains of it once more at the end
         return INTERNAL  # whoever read us has gone, and no verdict is not a pass
     except Exception:  # noqa: BLE001  # ours: its traceback is the bug report, and a gate must not read it as a verdict
         traceback.print_exc()

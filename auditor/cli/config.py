@@ -24,12 +24,20 @@ def show(audit: Path | None, profile: str | None) -> None:
         click.echo(line)
 
 
-def _lines(value: object, loc: tuple[str | int, ...], places: "dict[tuple[str | int, ...], object] | object") -> list[str]:
+def _lines(
+    value: object, loc: tuple[str | int, ...], places: "dict[tuple[str | int, ...], object] | object"
+) -> list[str]:
     assert isinstance(places, dict)
-    items = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    items = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     if items:
         return [line for key, child in items for line in _lines(child, (*loc, key), places)]
     path = ".".join(str(p) for p in loc)
     place = next((str(places[loc[:end]]) for end in range(len(loc), 0, -1) if loc[:end] in places), "default")
-    exact = "default" if loc not in places and not isinstance(loc[-1], int) and len(loc) > 1 and loc[:-1] in places and path else place
+    exact = (
+        "default"
+        if loc not in places and not isinstance(loc[-1], int) and len(loc) > 1 and loc[:-1] in places and path
+        else place
+    )
     return [f"{path}: {value!r}  # {exact}"]

@@ -19,9 +19,15 @@ def _lines(name: str) -> list[str]:
     if entry := shown.probe(name):
         return _probe(entry)
     if metric := shown.metric(name):
-        better = {"higher": "higher is better", "lower": "lower is better", "neither": "neither direction is better"}[metric.better]
+        better = {"higher": "higher is better", "lower": "lower is better", "neither": "neither direction is better"}[
+            metric.better
+        ]
         at = f", at {', '.join(metric.at)}" if metric.at else ""
-        return [f"{name}: {metric.title}", f"{metric.kind}, {better}{at}", f"see `auditor explain {name.rpartition('.')[0]}`"]
+        return [
+            f"{name}: {metric.title}",
+            f"{metric.kind}, {better}{at}",
+            f"see `auditor explain {name.rpartition('.')[0]}`",
+        ]
     if name in plugins.names("auditor.optimizers"):
         return _optimizer(name)
     known = [p.id for p in shown.probes] + shown.metric_names() + list(plugins.names("auditor.optimizers"))
@@ -34,13 +40,27 @@ def _probe(entry: "object") -> list[str]:
     assert isinstance(entry, ProbeEntry)
     if entry.error:
         return [f"{entry.id} (from {entry.source}) could not be read: {entry.error}"]
-    lines = [f"{entry.id}, version {entry.version}: {entry.title}", "", entry.question, *(["", entry.method] if entry.method else [])]
+    lines = [
+        f"{entry.id}, version {entry.version}: {entry.title}",
+        "",
+        entry.question,
+        *(["", entry.method] if entry.method else []),
+    ]
     if entry.threat:
-        lines += ["", f"attacker   wants {entry.threat.goal}; knows {entry.threat.knowledge}; can {entry.threat.capability}"]
+        lines += [
+            "",
+            f"attacker   wants {entry.threat.goal}; knows {entry.threat.knowledge}; can {entry.threat.capability}",
+        ]
     lines += ["", f"needs      {', '.join(entry.needs)}", "metrics"]
     lines += [f"  {m.name:<20} {m.title} ({m.kind}, {m.better} is better)" for m in entry.metrics]
     lines += ["blind spots", *[f"  {b}" for b in entry.blind_spots]] if entry.blind_spots else []
-    return [*lines, "parameters", *_parameters(entry.id), "frameworks", *[f"  {k}: {', '.join(v)}" for k, v in entry.references.items()]]
+    return [
+        *lines,
+        "parameters",
+        *_parameters(entry.id),
+        "frameworks",
+        *[f"  {k}: {', '.join(v)}" for k, v in entry.references.items()],
+    ]
 
 
 def _parameters(probe: str) -> list[str]:
@@ -55,4 +75,9 @@ def _optimizer(name: str) -> list[str]:
     spec = resolve(name)
     settings = ", ".join(f"{k}={v}" for k, v in spec.settings.items()) or "none"
     grid = " ".join(f"{rate:g}" for rate in spec.grid)
-    return [f"{spec.name}: {spec.title}", f"settings   {settings}", f"rates      {grid} (default {spec.default:g})", f"source     {spec.source}"]
+    return [
+        f"{spec.name}: {spec.title}",
+        f"settings   {settings}",
+        f"rates      {grid} (default {spec.default:g})",
+        f"source     {spec.source}",
+    ]

@@ -12,7 +12,13 @@ from auditor.cli.options import AUDIT, flags, planning
 @planning
 @click.option("--json", "as_json", is_flag=True, help="Print the units as JSON.")
 def command(
-    audit: Path | None, profile: str | None, only: tuple[str, ...], skip: tuple[str, ...], seed: int | None, store: Path, as_json: bool
+    audit: Path | None,
+    profile: str | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    seed: int | None,
+    store: Path,
+    as_json: bool,
 ) -> None:
     """Resolve AUDIT.yaml into units and say how many are finished, what the rest will cost, and what could be detected."""
     from auditor import auditing, forecast

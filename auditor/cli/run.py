@@ -17,10 +17,23 @@ if TYPE_CHECKING:
 @planning
 @running
 @FORMATS
-@click.option("--no-gate", is_flag=True, help="End with 0 whatever the verdict; errors and an errored unit keep their codes.")
+@click.option(
+    "--no-gate", is_flag=True, help="End with 0 whatever the verdict; errors and an errored unit keep their codes."
+)
 def command(
-    audit: Path | None, profile: str | None, only: tuple[str, ...], skip: tuple[str, ...], seed: int | None, store: Path, out: Path | None,
-    workers: int | None, fresh: bool, budget: float | None, quiet: bool, formats: tuple[str, ...], no_gate: bool,
+    audit: Path | None,
+    profile: str | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    seed: int | None,
+    store: Path,
+    out: Path | None,
+    workers: int | None,
+    fresh: bool,
+    budget: float | None,
+    quiet: bool,
+    formats: tuple[str, ...],
+    no_gate: bool,
 ) -> int:
     """Audit what AUDIT.yaml names; with no file, small networks on handwritten digits under three optimizers.
 
@@ -33,7 +46,13 @@ def command(
 
     loaded = load_audit(audit, profile=profile, flags=flags(seed, budget))
     options = auditing.Options(
-        store=store, out=out, workers=workers, fresh=fresh, only=only, skip=skip, formats=formats or ("html", "md"),
+        store=store,
+        out=out,
+        workers=workers,
+        fresh=fresh,
+        only=only,
+        skip=skip,
+        formats=formats or ("html", "md"),
         command=" ".join(["auditor", *sys.argv[1:]]),
     )
     with Terminal(quiet=quiet) as terminal:

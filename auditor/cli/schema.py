@@ -22,7 +22,14 @@ def _model(name: str) -> "type[BaseModel]":
     from auditor import attestations, bundle, catalogue, config, policy, record
 
     models: dict[str, type[BaseModel]] = {
-        "audit": config.AuditConfig, "policy": policy.Policy, "waivers": policy.Waivers, "attestations": attestations.Attestations, "record": record.Record,
-        "findings": policy.Findings, "catalogue": catalogue.Catalogue, "timings": bundle.Timings, "manifest": bundle.Manifest,
+        "audit": config.AuditConfig,
+        "policy": policy.Policy,
+        "waivers": policy.Waivers,
+        "attestations": attestations.Attestations,
+        "record": record.Record,
+        "findings": policy.Findings,
+        "catalogue": catalogue.Catalogue,
+        "timings": bundle.Timings,
+        "manifest": bundle.Manifest,
     }
     return models[name]

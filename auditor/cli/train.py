@@ -12,8 +12,17 @@ from auditor.cli.options import AUDIT, flags, planning, running
 @planning
 @running
 def command(
-    audit: Path | None, profile: str | None, only: tuple[str, ...], skip: tuple[str, ...], seed: int | None, store: Path, out: Path | None,
-    workers: int | None, fresh: bool, budget: float | None, quiet: bool,
+    audit: Path | None,
+    profile: str | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    seed: int | None,
+    store: Path,
+    out: Path | None,
+    workers: int | None,
+    fresh: bool,
+    budget: float | None,
+    quiet: bool,
 ) -> int:
     """Train the subjects of AUDIT.yaml, and write their weights with their recipes to OUT/artifacts."""
     from auditor import auditing

@@ -31,8 +31,12 @@ def load(config: DataConfig, directory: Path) -> Dataset:
 
 
 def from_arrays(
-    arrays: Mapping[str, npt.ArrayLike], *, id: str = "data", range: tuple[float, float] | None = None,  # noqa: A002
-    classes: tuple[str, ...] | None = None, licence: str | None = None,
+    arrays: Mapping[str, npt.ArrayLike],
+    *,
+    id: str = "data",
+    range: tuple[float, float] | None = None,  # noqa: A002
+    classes: tuple[str, ...] | None = None,
+    licence: str | None = None,
 ) -> Dataset:
     """A Dataset of arrays under the keys x_train y_train x_test y_test, optional x_ood_NAME and groups_NAME.
 
@@ -68,7 +72,8 @@ def _load(config: DataConfig, directory: Path) -> Dataset:
     own = ":" in config.source
     factory: Factory = (
         beside.find(config.source, directory, what="data.source")
-        if own else plugins.load("auditor.datasets", config.source, where="data.source")
+        if own
+        else plugins.load("auditor.datasets", config.source, where="data.source")
     )
     try:
         data = factory(config, directory)
@@ -90,8 +95,11 @@ def _limited(data: Dataset, config: DataConfig) -> Dataset:
     if len(train) == len(data.y_train) and len(test) == len(data.y_test):
         return data
     return replace(
-        data, x_train=data.x_train[train], y_train=data.y_train[train],
-        x_test=data.x_test[test], y_test=data.y_test[test],
+        data,
+        x_train=data.x_train[train],
+        y_train=data.y_train[train],
+        x_test=data.x_test[test],
+        y_test=data.y_test[test],
         groups={name: group[test] for name, group in data.groups.items()},
     )
 

@@ -30,8 +30,14 @@ class Scale:
 
 
 def dataset(
-    arrays: Mapping[str, npt.ArrayLike], *, place: str, name: str = "data", bounds: tuple[float, float] | None = None,
-    classes: tuple[str, ...] | None = None, licence: str | None = None, description: str = "",
+    arrays: Mapping[str, npt.ArrayLike],
+    *,
+    place: str,
+    name: str = "data",
+    bounds: tuple[float, float] | None = None,
+    classes: tuple[str, ...] | None = None,
+    licence: str | None = None,
+    description: str = "",
     feature_names: tuple[str, ...] = (),
 ) -> Dataset:
     """A Dataset of arrays under the npz keys; `place` is how errors call them. Raises DataError naming the key."""
@@ -54,9 +60,15 @@ def dataset(
                 f"{place}: {key} has shape {value.shape}; expected one group a test row, ({len(x['x_test'])},)"
             )
     return Dataset(
-        name, x["x_train"], labels["y_train"], x["x_test"], labels["y_test"],
+        name,
+        x["x_train"],
+        labels["y_train"],
+        x["x_test"],
+        labels["y_test"],
         classes=classes or _numbered(labels["y_train"], labels["y_test"], place),
-        domain=_domain(x, scale, feature_names), licence=licence or "not stated", description=description,
+        domain=_domain(x, scale, feature_names),
+        licence=licence or "not stated",
+        description=description,
         ood={key.removeprefix(OOD): value for key, value in x.items() if key.startswith(OOD)},
         groups={key.removeprefix(GROUPS): value for key, value in labels.items() if key.startswith(GROUPS)},
     )

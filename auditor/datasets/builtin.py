@@ -20,7 +20,11 @@ def digits(config: DataConfig, directory: Path) -> Dataset:  # noqa: ARG001  # t
     stored = load_digits()
     arrays = split(stored.images, stored.target, config.test_share or TEST_SHARE, "digits")
     return dataset(
-        arrays, place="digits", name="digits", bounds=(0, 16), classes=config.classes,
+        arrays,
+        place="digits",
+        name="digits",
+        bounds=(0, 16),
+        classes=config.classes,
         licence=config.licence or LICENCE,
         description=config.description or "Handwritten digits of 8 x 8 pixels, the test part of the UCI set.",
     )
@@ -47,9 +51,14 @@ def _tabular(config: DataConfig, name: str, stored: Any, description: str) -> Da
     low, high = stored.data.min(axis=0), stored.data.max(axis=0)
     x = (stored.data - low) / (high - low)
     return dataset(
-        split(x, stored.target, config.test_share or TEST_SHARE, name), place=name, name=name, bounds=(0, 1),
-        classes=config.classes or tuple(map(str, stored.target_names)), licence=config.licence or LICENCE,
-        description=config.description or description, feature_names=tuple(map(str, stored.feature_names)),
+        split(x, stored.target, config.test_share or TEST_SHARE, name),
+        place=name,
+        name=name,
+        bounds=(0, 1),
+        classes=config.classes or tuple(map(str, stored.target_names)),
+        licence=config.licence or LICENCE,
+        description=config.description or description,
+        feature_names=tuple(map(str, stored.feature_names)),
     )
 
 

@@ -18,8 +18,10 @@ from auditor.errors import DataError
 # The type codes of http://yann.lecun.com/exdb/mnist, all big-endian.
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 IDX_FILES = {
-    "x_train": "train-images-idx3-ubyte", "y_train": "train-labels-idx1-ubyte",
-    "x_test": "t10k-images-idx3-ubyte", "y_test": "t10k-labels-idx1-ubyte",
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
 }
 LFS_POINTER = b"version https://git-lfs"
 
@@ -49,8 +51,13 @@ def npz(config: DataConfig, directory: Path) -> Dataset:
 
 def _dataset(config: DataConfig, arrays: dict[str, npt.NDArray[np.generic]], name: str) -> Dataset:
     return dataset(
-        arrays, place=str(config.path), name=name, bounds=config.range, classes=config.classes,
-        licence=config.licence, description=config.description,
+        arrays,
+        place=str(config.path),
+        name=name,
+        bounds=config.range,
+        classes=config.classes,
+        licence=config.licence,
+        description=config.description,
     )
 
 

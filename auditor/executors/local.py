@@ -29,10 +29,14 @@ class LocalPool:
     def __enter__(self) -> Self:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")  # libraries read it as they load in the workers
-        self.pool = ProcessPool(max_workers=self.workers, initializer=worker_start, context=multiprocessing.get_context("spawn"))
+        self.pool = ProcessPool(
+            max_workers=self.workers, initializer=worker_start, context=multiprocessing.get_context("spawn")
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.pool.stop()  # type: ignore[no-untyped-call]  # pebble's own
         self.pool.join()
 
@@ -46,7 +50,9 @@ class LocalPool:
         try:
             return future.result()
         except TimeoutError:
-            return Failure(f"it ran over {self.unit_seconds:g} seconds and was ended (unit_seconds in audit.yaml, or --budget)")
+            return Failure(
+                f"it ran over {self.unit_seconds:g} seconds and was ended (unit_seconds in audit.yaml, or --budget)"
+            )
         except ProcessExpired as error:
             return Failure(f"its process died ({_cause(error.exitcode)})")
         except CancelledError:

@@ -94,8 +94,7 @@ def coverage(
         raise UnknownNameError(f"item of {framework.id}", unknown, known, where="attestations")
     tally = _Tally(record)
     return tuple(
-        _cell(item, _naming(item, framework.id, catalogue), tally, stated.get(item.id))
-        for item in framework.items
+        _cell(item, _naming(item, framework.id, catalogue), tally, stated.get(item.id)) for item in framework.items
     )
 
 

@@ -118,7 +118,8 @@ def _check_state(module: nn.Module, state: Mapping[str, torch.Tensor], path: Pat
         raise ModelError(f"{path} does not fit what {factory} makes: it {' and '.join(parts)}{hint}")
     wrong = [
         f"{name} {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in wanted.items() if state[name].shape != tensor.shape
+        for name, tensor in wanted.items()
+        if state[name].shape != tensor.shape
     ]
     if wrong:
         raise ModelError(

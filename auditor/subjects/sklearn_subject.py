@@ -23,8 +23,13 @@ class SklearnSubject:
     """
 
     def __init__(
-        self, estimator: Any, *, classes: int, shape: tuple[int, ...],  # a duck-typed classifier
-        names: tuple[str, ...] = (), extra_access: frozenset[Access] = frozenset(),
+        self,
+        estimator: Any,
+        *,
+        classes: int,
+        shape: tuple[int, ...],  # a duck-typed classifier
+        names: tuple[str, ...] = (),
+        extra_access: frozenset[Access] = frozenset(),
     ) -> None:
         _check_usable(estimator, shape)
         self.estimator = estimator
@@ -46,8 +51,7 @@ class SklearnSubject:
         if raw.shape != (len(x), len(self._columns)):
             hint = "; set decision_function_shape='ovr'" if self.outputs == "logits" else ""
             raise ModelError(
-                f"{_name(self.estimator)} answers with shape {raw.shape}; expected "
-                f"{(len(x), len(self._columns))}{hint}"
+                f"{_name(self.estimator)} answers with shape {raw.shape}; expected {(len(x), len(self._columns))}{hint}"
             )
         if self.outputs == "logits":
             out[:] = raw.min(axis=1, keepdims=True) - FAR_BELOW
@@ -95,8 +99,7 @@ def _check_usable(estimator: Any, shape: tuple[int, ...]) -> None:  # a duck-typ
     width = int(np.prod(shape))
     if features is not None and features != width:
         raise ModelError(
-            f"{_name(estimator)} was fitted on {features} features; the data has {width} (rows of shape "
-            f"{tuple(shape)})"
+            f"{_name(estimator)} was fitted on {features} features; the data has {width} (rows of shape {tuple(shape)})"
         )
 
 

@@ -28,8 +28,14 @@ class TorchSubject:
     """
 
     def __init__(
-        self, module: nn.Module, *, classes: int, shape: tuple[int, ...], outputs: Outputs = "logits",
-        batch_size: int = 512, extra_access: frozenset[Access] = frozenset(),
+        self,
+        module: nn.Module,
+        *,
+        classes: int,
+        shape: tuple[int, ...],
+        outputs: Outputs = "logits",
+        batch_size: int = 512,
+        extra_access: frozenset[Access] = frozenset(),
     ) -> None:
         self.module = module
         self.classes = classes

@@ -166,10 +166,16 @@ class _Run:
         self.optimizer.zero_grad()
         return Fitted(
             state={} if failed else {name: t.detach().clone() for name, t in self.module.state_dict().items()},
-            module=None if failed else self.module, learning_rate=self.learning_rate, epochs=self.epoch,
-            steps=self.epoch * self.batches, flops=flops * self.epoch * len(self.y) // len(self.y[first]),
-            curve=tuple(self.curve), holdout_loss=None if failed else self.curve[-1].get("holdout_loss"),
-            diverged_at=self.diverged_at, seconds=self.clock.seconds, optimizer_state_bytes=state_bytes(self.optimizer),
+            module=None if failed else self.module,
+            learning_rate=self.learning_rate,
+            epochs=self.epoch,
+            steps=self.epoch * self.batches,
+            flops=flops * self.epoch * len(self.y) // len(self.y[first]),
+            curve=tuple(self.curve),
+            holdout_loss=None if failed else self.curve[-1].get("holdout_loss"),
+            diverged_at=self.diverged_at,
+            seconds=self.clock.seconds,
+            optimizer_state_bytes=state_bytes(self.optimizer),
         )
 
 

@@ -87,43 +87,65 @@ def _torch_optimizer(name: str, **fixed: Any) -> Build:  # any keyword of a torc
 # Grids are four steps of about a factor of four: the best of small and larger networks lies inside, not on an edge.
 # fused=True is torch's one-kernel update: two to four times faster on small networks on a CPU.
 SGD = OptimizerSpec(
-    name="sgd", aliases=("nesterov",), title="SGD with Nesterov momentum", grid=(0.01, 0.04, 0.16, 0.64), default=0.1,
+    name="sgd",
+    aliases=("nesterov",),
+    title="SGD with Nesterov momentum",
+    grid=(0.01, 0.04, 0.16, 0.64),
+    default=0.1,
     settings={"momentum": 0.9, "nesterov": True, "weight_decay": 0.0},
     source="Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013",
     build=_torch_optimizer("SGD", fused=True),
 )
 ADAM = OptimizerSpec(
-    name="adam", title="Adam", grid=(1e-3, 4e-3, 1.6e-2, 6.4e-2), default=3e-3,
+    name="adam",
+    title="Adam",
+    grid=(1e-3, 4e-3, 1.6e-2, 6.4e-2),
+    default=3e-3,
     settings={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
     source="Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015",
     build=_torch_optimizer("Adam", fused=True),
 )
 ADAMW = OptimizerSpec(
-    name="adamw", title="AdamW", grid=(1e-3, 4e-3, 1.6e-2, 6.4e-2), default=3e-3,
+    name="adamw",
+    title="AdamW",
+    grid=(1e-3, 4e-3, 1.6e-2, 6.4e-2),
+    default=3e-3,
     settings={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
     source="Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019",
     build=_torch_optimizer("AdamW", fused=True),
 )
 RMSPROP = OptimizerSpec(
-    name="rmsprop", title="RMSprop", grid=(3e-4, 1.2e-3, 5e-3, 2e-2), default=1e-3,
+    name="rmsprop",
+    title="RMSprop",
+    grid=(3e-4, 1.2e-3, 5e-3, 2e-2),
+    default=1e-3,
     settings={"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
     source="Tieleman and Hinton, Neural networks for machine learning, lecture 6.5, Coursera 2012",
     build=_torch_optimizer("RMSprop", foreach=True),
 )
 NADAM = OptimizerSpec(
-    name="nadam", title="NAdam", grid=(1e-3, 4e-3, 1.6e-2, 6.4e-2), default=3e-3,
+    name="nadam",
+    title="NAdam",
+    grid=(1e-3, 4e-3, 1.6e-2, 6.4e-2),
+    default=3e-3,
     settings={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "momentum_decay": 4e-3, "weight_decay": 0.0},
     source="Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016",
     build=_torch_optimizer("NAdam", foreach=True),
 )
 RADAM = OptimizerSpec(
-    name="radam", title="RAdam", grid=(4e-3, 1.6e-2, 6.4e-2, 0.25), default=1e-2,
+    name="radam",
+    title="RAdam",
+    grid=(4e-3, 1.6e-2, 6.4e-2, 0.25),
+    default=1e-2,
     settings={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0},
     source="Liu et al., On the variance of the adaptive learning rate and beyond, ICLR 2020",
     build=_torch_optimizer("RAdam", foreach=True),
 )
 ADAGRAD = OptimizerSpec(
-    name="adagrad", title="Adagrad", grid=(0.005, 0.02, 0.08, 0.32), default=0.03,
+    name="adagrad",
+    title="Adagrad",
+    grid=(0.005, 0.02, 0.08, 0.32),
+    default=0.03,
     settings={"lr_decay": 0.0, "eps": 1e-10, "weight_decay": 0.0},
     source="Duchi, Hazan and Singer, Adaptive subgradient methods for online learning, JMLR 2011",
     build=_torch_optimizer("Adagrad", fused=True),

@@ -1,6 +1,7 @@
 """Attestations: what a person states is shown as attested, and never as measured."""
 
 import pytest
+
 from auditor import frameworks
 from auditor.attestations import load_attestations
 from auditor.errors import AuditorError

@@ -58,9 +58,7 @@ def group(name: str, answers: np.ndarray) -> list[Member]:
     return [member(name, seed, row.tolist()) for seed, row in enumerate(answers)]
 
 
-def compare(
-    a: Sequence[Member], b: Sequence[Member], metric: str = METRIC, better: Better = "higher"
-) -> Contrast:
+def compare(a: Sequence[Member], b: Sequence[Member], metric: str = METRIC, better: Better = "higher") -> Contrast:
     return contrast(metric, {"epsilon": 0.1}, a, b, alpha=0.05, delta=0.02, better=better, confidence=0.95)
 
 
@@ -182,9 +180,7 @@ def test_a_contrast_is_the_crossed_difference_of_the_seeds_that_both_have() -> N
     a, b = outcomes(0.55, stream=1), outcomes(0.32, seeds=4, stream=2)
     found = compare(group("net/sgd", a), group("net/adamw", b)[::-1])
     expected = crossed_difference(a[:4], b, 0.95, (0.0, 1.0))
-    assert (found.difference, found.low, found.high) == pytest.approx(
-        (expected.value, expected.low, expected.high)
-    )
+    assert (found.difference, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
     assert (found.a, found.b, found.pairs, found.delta) == ("net/sgd", "net/adamw", 4, 0.02)
     assert found.p_value == pytest.approx(expected.p_value)
     assert found.minimum_detectable is not None
@@ -263,9 +259,7 @@ def test_the_same_answers_are_equivalent() -> None:
 
 
 def test_too_few_rows_are_inconclusive_and_say_what_they_could_have_found() -> None:
-    found = compare(
-        group("a", outcomes(0.50, rows=60, stream=1)), group("b", outcomes(0.50, rows=60, stream=2))
-    )
+    found = compare(group("a", outcomes(0.50, rows=60, stream=1)), group("b", outcomes(0.50, rows=60, stream=2)))
     word, reason = judged(found)
     assert word == "inconclusive"
     assert f"5 pairs find one of {found.minimum_detectable:.2g}" in reason
@@ -304,6 +298,4 @@ def test_groups_that_do_not_differ_are_seldom_called_different() -> None:
         rows = rng.normal(size=(1, 100))
         a, b = ((rows + rng.normal(size=(5, 100)) > 0).astype(float) for _ in range(2))
         called += judged(compare(group("a", a), group("b", b)))[0] in ("improved", "regressed")
-    assert (
-        called <= 18
-    )  # 95 % of audits with a true rate of 5 % stay at or below 15 of 200; 99 % at or below 18
+    assert called <= 18  # 95 % of audits with a true rate of 5 % stay at or below 15 of 200; 99 % at or below 18

@@ -65,13 +65,8 @@ def test_the_evidence_classes_are_8_measured_38_partial_26_by_people() -> None:
 def test_statements_are_those_of_the_published_core() -> None:
     rmf = load("nist-ai-rmf")
     said = {i.id: i.statement for i in rmf.items}
-    assert (
-        said["MEASURE 2.1"]
-        == "Test sets, metrics, and details about the tools used during TEVV are documented."
-    )
-    assert said["GOVERN 5.2"].startswith(
-        "Mechanisms are established to enable the team that developed or deployed"
-    )
+    assert said["MEASURE 2.1"] == "Test sets, metrics, and details about the tools used during TEVV are documented."
+    assert said["GOVERN 5.2"].startswith("Mechanisms are established to enable the team that developed or deployed")
     assert said["MAP 3.5"].endswith("in accordance with organizational policies from the GOVERN function.")
     assert (rmf.version, rmf.source["doi"]) == ("1.0", "10.6028/NIST.AI.100-1")
 
@@ -87,11 +82,7 @@ def test_every_pack_is_named_versioned_dated_and_without_doubles(name: str) -> N
 
 
 def test_every_json_file_of_the_folder_is_a_pack_that_loads() -> None:
-    found = {
-        json.loads(f.read_text())["id"]
-        for f in files("auditor.frameworks").iterdir()
-        if f.name.endswith(".json")
-    }
+    found = {json.loads(f.read_text())["id"] for f in files("auditor.frameworks").iterdir() if f.name.endswith(".json")}
     assert found == set(NAMES)
 
 
@@ -125,9 +116,7 @@ def test_a_cell_of_class_p_is_at_most_partly_supported() -> None:
 )
 def test_a_result_that_is_not_sound_measures_nothing_and_the_reason_says_so(bad: Result) -> None:
     found = cells(record(bad))
-    assert {c.state for c in found.values() if c.id in ("MEASURE 2.7", "MAP 2.2", "MEASURE 2.1")} == {
-        "not assessed"
-    }
+    assert {c.state for c in found.values() if c.id in ("MEASURE 2.7", "MAP 2.2", "MEASURE 2.1")} == {"not assessed"}
     assert "evasion.linf: 0 of 1 results completed and reliable" in found["MEASURE 2.7"].reason
 
 

@@ -37,12 +37,8 @@ ROBUST = MetricEntry(
     unit="share",
     at=("epsilon",),
 )
-SUCCESS = MetricEntry(
-    name="attack_success", title="Attack success", better="lower", kind="lower-bound", unit="share"
-)
-CERTIFIED = MetricEntry(
-    name="certified", title="Certified", better="higher", kind="lower-bound", unit="share"
-)
+SUCCESS = MetricEntry(name="attack_success", title="Attack success", better="lower", kind="lower-bound", unit="share")
+CERTIFIED = MetricEntry(name="certified", title="Certified", better="higher", kind="lower-bound", unit="share")
 CLASSES = MetricEntry(
     name="class_accuracy", title="By class", better="higher", kind="estimate", unit="share", at=("class",)
 )
@@ -210,9 +206,7 @@ def only(found: Findings) -> Finding:
         (0.4, 0.4, "pass", 0),
     ],
 )
-def test_at_least_is_judged_by_the_lower_bound(
-    bench: Bench, low: float, high: float, state: str, code: int
-) -> None:
+def test_at_least_is_judged_by_the_lower_bound(bench: Bench, low: float, high: float, state: str, code: int) -> None:
     bench.measure("m", value=(low + high) / 2, low=low, high=high)
     found = ruled(bench.facts)
     assert (only(found).state, found.exit_code) == (state, code)
@@ -234,9 +228,7 @@ def test_at_most_is_judged_by_the_upper_bound(bench: Bench, low: float, high: fl
 
 
 @pytest.mark.parametrize(("value", "state"), [(0.4, "pass"), (math.nextafter(0.4, 0), "fail")])
-def test_an_exact_number_without_interval_is_judged_by_its_value(
-    bench: Bench, value: float, state: str
-) -> None:
+def test_an_exact_number_without_interval_is_judged_by_its_value(bench: Bench, value: float, state: str) -> None:
     bench.measure("m", "accuracy.count", value, low=None, high=None)
     assert only(ruled(bench.facts, rule(metric="accuracy.count"))).state == state
 
@@ -270,8 +262,7 @@ def test_a_group_is_settled_by_seeds(tmp_path: Path) -> None:
         made.measure(f"mlp/sgd/{seed}")
     made.measure("mlp/sgd", value=0.5, low=0.4, high=0.6, seeds=3, kind="estimate")
     assert (
-        only(ruled(made.facts, rule(at_least=0.45))).settle
-        == "about 10 more seeds would settle it, if the value stays"
+        only(ruled(made.facts, rule(at_least=0.45))).settle == "about 10 more seeds would settle it, if the value stays"
     )
 
 
@@ -299,9 +290,7 @@ def test_an_invalid_result_is_inconclusive_quotes_why_and_shows_no_number(bench:
 @pytest.mark.parametrize(
     ("ends", "state"), [((0.9, 1.0), "inconclusive"), ((0.3, 0.5), "inconclusive"), ((0.1, 0.2), "fail")]
 )
-def test_a_suspicious_result_cannot_pass_but_fails_by_its_verified_bound(
-    bench: Bench, ends: tuple, state: str
-) -> None:
+def test_a_suspicious_result_cannot_pass_but_fails_by_its_verified_bound(bench: Bench, ends: tuple, state: str) -> None:
     bench.measure("m", value=sum(ends) / 2, low=ends[0], high=ends[1])
     bench.result("evasion.linf", "m", reliability="suspicious")
     assert only(ruled(bench.facts)).state == state
@@ -318,9 +307,7 @@ def test_a_suspicious_certificate_that_falls_short_does_not_fail_because_it_boun
 
 def test_a_grave_caveat_weighs_even_where_the_result_calls_itself_reliable(bench: Bench) -> None:
     bench.measure("m")
-    bench.result(
-        "evasion.linf", "m", caveats=(Caveat(flag="not_monotone", severity="suspicious", evidence="it rose"),)
-    )
+    bench.result("evasion.linf", "m", caveats=(Caveat(flag="not_monotone", severity="suspicious", evidence="it rose"),))
     assert only(ruled(bench.facts)).state == "inconclusive"
 
 
@@ -372,9 +359,7 @@ def test_coordinates_that_were_not_measured_are_not_assessed_and_the_measured_on
     bench.measure("m", at={"epsilon": 0.2})
     found = only(ruled(bench.facts, rule(at={"epsilon": "8/255"})))
     assert (found.state, found.at) == ("not-assessed", {"epsilon": 8 / 255})
-    assert found.reason.endswith(
-        "was not measured at epsilon=0.031372549; measured: epsilon=0.05, epsilon=0.2"
-    )
+    assert found.reason.endswith("was not measured at epsilon=0.031372549; measured: epsilon=0.05, epsilon=0.2")
 
 
 def test_members_that_lack_a_result_are_named_and_the_group_is_not_assessed(tmp_path: Path) -> None:
@@ -422,9 +407,7 @@ def test_a_probe_that_cannot_be_read_is_not_assessed_with_its_error(bench: Bench
 @pytest.mark.parametrize(
     ("choice", "verdict", "code"), [("fail", "fail", 1), ("report", "inconclusive", 3), ("ignore", "pass", 0)]
 )
-def test_on_not_assessed_chooses_what_absence_costs(
-    bench: Bench, choice: str, verdict: str, code: int
-) -> None:
+def test_on_not_assessed_chooses_what_absence_costs(bench: Bench, choice: str, verdict: str, code: int) -> None:
     bench.measure("m", "accuracy.accuracy")
     found = ruled(bench.facts, rule(on_not_assessed=choice), rule(id="R-2", metric="accuracy.accuracy"))
     assert (found.verdict, found.exit_code) == (verdict, code)
@@ -512,9 +495,7 @@ def three(root: Path) -> Bench:
         ("*d", "fail", 1),
     ],
 )
-def test_the_scope_chooses_which_subjects_decide(
-    tmp_path: Path, subjects: str, verdict: str, code: int
-) -> None:
+def test_the_scope_chooses_which_subjects_decide(tmp_path: Path, subjects: str, verdict: str, code: int) -> None:
     found = ruled(three(tmp_path).facts, subjects=subjects)
     assert (found.verdict, found.exit_code) == (verdict, code)
 
@@ -563,10 +544,7 @@ def test_findings_come_failures_that_count_first_then_by_severity(bench: Bench) 
         rule(id="crit", at_least=0.9, severity="critical"),
     )
     assert [f.rule for f in found.findings] == ["crit", "high", "open", "low", "pass"]
-    assert (
-        found.summary
-        == "2 of 5 rules failed: crit (m), high (m); 1 of 5 rules could not be decided: open (m)."
-    )
+    assert found.summary == "2 of 5 rules failed: crit (m), high (m); 1 of 5 rules could not be decided: open (m)."
 
 
 def test_references_and_titles_come_from_the_catalogue_and_the_rule(bench: Bench) -> None:
@@ -582,9 +560,7 @@ def test_a_fingerprint_knows_the_question_and_not_the_answer(bench: Bench) -> No
     first = only(ruled(bench.facts, rule(at={"epsilon": 0.1})))
     bench.measurements.clear()
     bench.measure("m", value=0.9, low=0.8, high=1.0)
-    second = only(
-        ruled(bench.facts, rule(id="renamed", at_least=0.3, severity="low"), day=DAY + timedelta(9))
-    )
+    second = only(ruled(bench.facts, rule(id="renamed", at_least=0.3, severity="low"), day=DAY + timedelta(9)))
     assert absent.fingerprint == first.fingerprint == second.fingerprint
     other = only(ruled(bench.facts, rule(regression={"max_drop": 0.1})))
     assert other.fingerprint != first.fingerprint
@@ -608,9 +584,7 @@ def test_an_errored_result_anywhere_makes_a_passing_audit_inconclusive(bench: Be
 
 
 @pytest.mark.parametrize(("low", "verdict"), [(0.5, "inconclusive"), (0.1, "fail")])
-def test_an_audit_that_did_not_complete_exits_4_before_anything_else(
-    bench: Bench, low: float, verdict: str
-) -> None:
+def test_an_audit_that_did_not_complete_exits_4_before_anything_else(bench: Bench, low: float, verdict: str) -> None:
     bench.measure("m", value=low, low=low, high=low)
     bench.complete = False
     found = ruled(bench.facts)
@@ -657,9 +631,7 @@ def test_a_wider_interval_decides_at_a_smaller_confidence_and_not_the_reverse(be
     assert only(ruled(bench.facts, confidence=0.9)).state == "pass"
     found = only(ruled(bench.facts, confidence=0.99))
     assert (found.state, found.value) == ("inconclusive", 0.5)
-    assert found.reason.startswith(
-        "the interval is stored at 0.95, the policy asks for 0.99, and m stores no outcomes"
-    )
+    assert found.reason.startswith("the interval is stored at 0.95, the policy asks for 0.99, and m stores no outcomes")
 
 
 def test_a_number_that_is_no_share_is_not_given_another_interval(bench: Bench) -> None:
@@ -826,9 +798,7 @@ def test_a_baseline_whose_probe_errored_leaves_the_regression_not_assessed(tmp_p
         ("invalid", "the baseline's result is invalid"),
     ],
 )
-def test_what_differs_in_more_than_the_model_is_not_comparable(
-    tmp_path: Path, change: str, reason: str
-) -> None:
+def test_what_differs_in_more_than_the_model_is_not_comparable(tmp_path: Path, change: str, reason: str) -> None:
     new, old = loaded(tmp_path / "new", np.ones(100)), loaded(tmp_path / "old", np.ones(100))
     kept = {"samples": old.results["evasion.linf", "m"].samples}
     if change == "data":
@@ -857,9 +827,7 @@ def test_what_differs_in_more_than_the_model_is_not_comparable(
 
 def test_a_suspicious_result_does_not_pass_a_regression(tmp_path: Path) -> None:
     new, old = loaded(tmp_path / "new", np.ones(400)), loaded(tmp_path / "old", np.ones(400))
-    new.result(
-        "evasion.linf", "m", samples=new.results["evasion.linf", "m"].samples, reliability="suspicious"
-    )
+    new.result("evasion.linf", "m", samples=new.results["evasion.linf", "m"].samples, reliability="suspicious")
     assert regression(new, old).state == "inconclusive"
 
 
@@ -909,12 +877,8 @@ def test_a_waiver_holds_through_its_last_day_and_the_finding_is_back_after_it(
     assert ("expired on 2026-11-21: R-1 on m is back" in found.notes[0]) == (state == "fail")
 
 
-@pytest.mark.parametrize(
-    ("days", "notes"), [(14, ("waiver W-1 expires on 2026-12-06, in 14 days",)), (15, ())]
-)
-def test_a_fortnight_before_its_end_a_waiver_is_noted(
-    failing: Bench, days: int, notes: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(("days", "notes"), [(14, ("waiver W-1 expires on 2026-12-06, in 14 days",)), (15, ())])
+def test_a_fortnight_before_its_end_a_waiver_is_noted(failing: Bench, days: int, notes: tuple[str, ...]) -> None:
     assert ruled(failing.facts, waivers=waiver(expires=DAY + timedelta(days))).notes == notes
 
 
@@ -944,20 +908,14 @@ def test_a_waiver_of_what_passes_is_unused(bench: Bench) -> None:
     ("bound", "state"),
     [({"at_least": 0.2}, "waived"), ({"at_least": 0.2001}, "fail"), ({"at_most": 0.1999}, "fail")],
 )
-def test_a_waiver_ends_where_the_measured_value_leaves_its_bound(
-    failing: Bench, bound: dict, state: str
-) -> None:
+def test_a_waiver_ends_where_the_measured_value_leaves_its_bound(failing: Bench, bound: dict, state: str) -> None:
     found = ruled(failing.facts, waivers=waiver(**{"while": bound}))
     assert only(found).state == state
     assert bool(found.notes) == (state == "fail")
 
 
-@pytest.mark.parametrize(
-    ("severity", "state"), [("medium", "waived"), ("high", "fail"), ("critical", "fail")]
-)
-def test_from_high_severity_on_nobody_approves_their_own_waiver(
-    failing: Bench, severity: str, state: str
-) -> None:
+@pytest.mark.parametrize(("severity", "state"), [("medium", "waived"), ("high", "fail"), ("critical", "fail")])
+def test_from_high_severity_on_nobody_approves_their_own_waiver(failing: Bench, severity: str, state: str) -> None:
     found = ruled(failing.facts, rule(severity=severity), waivers=waiver(owner="Ann ", approved_by="ann"))
     assert only(found).state == state
 
@@ -991,10 +949,7 @@ def test_a_waiver_without_limits_is_refused(failing: Bench, more: dict, message:
 
 
 def test_a_waiver_of_exactly_180_days_is_accepted(failing: Bench) -> None:
-    assert (
-        only(ruled(failing.facts, waivers=waiver(created=DAY, expires=DAY + timedelta(180)))).state
-        == "waived"
-    )
+    assert only(ruled(failing.facts, waivers=waiver(created=DAY, expires=DAY + timedelta(180)))).state == "waived"
 
 
 # Contrasts, and what the gate needs

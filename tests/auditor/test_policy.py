@@ -51,8 +51,7 @@ rules:
 
 def policy(*rules: dict) -> Policy:
     full = [
-        {"id": f"R-{i}", "metric": "evasion.linf.robust_accuracy", "severity": "high", **r}
-        for i, r in enumerate(rules)
+        {"id": f"R-{i}", "metric": "evasion.linf.robust_accuracy", "severity": "high", **r} for i, r in enumerate(rules)
     ]
     return Policy(schema="auditor/policy/1", id="p", rules=tuple(Rule(**r) for r in full))
 
@@ -104,9 +103,7 @@ def test_a_rule_on_a_metric_that_no_probe_has_is_refused_with_the_nearest() -> N
 
 
 def test_a_coordinate_that_a_metric_has_not_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        ConfigError, match=r"rule 'R-0': .* has no coordinate 'epsilom'; did you mean 'epsilon'"
-    ):
+    with pytest.raises(ConfigError, match=r"rule 'R-0': .* has no coordinate 'epsilom'; did you mean 'epsilon'"):
         check_policy(policy({"at": {"epsilom": 0.1}, "at_least": 0.1}), CATALOGUE)
 
 
@@ -131,9 +128,7 @@ def test_a_metric_without_direction_takes_either_threshold_and_cannot_regress() 
         CATALOGUE,
     )
     with pytest.raises(ConfigError, match="cannot regress"):
-        check_policy(
-            policy({"metric": "privacy.membership.members", "regression": {"max_drop": 0.1}}), CATALOGUE
-        )
+        check_policy(policy({"metric": "privacy.membership.members", "regression": {"max_drop": 0.1}}), CATALOGUE)
 
 
 def test_a_metric_of_a_probe_that_cannot_be_read_is_no_mistake_of_the_policy() -> None:

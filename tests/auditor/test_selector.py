@@ -37,12 +37,8 @@ def record(*subjects: SubjectRecord) -> Record:
     )
 
 
-ADAMW = Target(
-    "mlp/adamw", tuple(subject(f"mlp/adamw/{i}", "mlp/adamw", i, "adamw") for i in range(3)), grouped=True
-)
-INT8 = Target(
-    "mlp/adamw@int8", (subject("mlp/adamw/0@int8", "mlp/adamw@int8", 0, "adamw", "int8"),), grouped=True
-)
+ADAMW = Target("mlp/adamw", tuple(subject(f"mlp/adamw/{i}", "mlp/adamw", i, "adamw") for i in range(3)), grouped=True)
+INT8 = Target("mlp/adamw@int8", (subject("mlp/adamw/0@int8", "mlp/adamw@int8", 0, "adamw", "int8"),), grouped=True)
 LOADED = Target("released", (subject("released", "released", None),), grouped=False)
 
 
@@ -124,9 +120,7 @@ def test_an_unseeded_subject_does_not_join_the_group_whose_name_it_bears() -> No
         ({"optimizer": "AdamW"}, []),
     ],
 )
-def test_globs_choose_targets_and_all_that_are_given_must_match(
-    where: dict[str, str], chosen: list[Target]
-) -> None:
+def test_globs_choose_targets_and_all_that_are_given_must_match(where: dict[str, str], chosen: list[Target]) -> None:
     assert [t for t in (ADAMW, INT8, LOADED) if matches_subject(Where(**where), t)] == chosen
 
 

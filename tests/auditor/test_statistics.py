@@ -101,9 +101,7 @@ def test_equal_values_have_an_interval_that_is_not_a_point() -> None:
     assert s.mean_interval(np.full(50, 0.3)) == pytest.approx((0.3 - unseen * 0.3, 0.3 + unseen * 0.7))
     assert s.mean_interval(np.full(50, -0.5)) == pytest.approx((-0.5 - unseen * 0.5, -0.5 + unseen * 1.5))
     assert s.mean_interval(np.full(50, 8.0)) == pytest.approx((8.0 - unseen * 8.0, 8.0 + unseen * 8.0))
-    assert s.mean_interval(np.full(50, 8.0), bounds=(0.0, 10.0)) == pytest.approx(
-        (8 - 8 * unseen, 8 + 2 * unseen)
-    )
+    assert s.mean_interval(np.full(50, 8.0), bounds=(0.0, 10.0)) == pytest.approx((8 - 8 * unseen, 8 + 2 * unseen))
 
 
 def test_one_value_says_nothing_of_its_spread() -> None:
@@ -186,9 +184,7 @@ def test_mcnemar_refuses_negative_counts() -> None:
 
 def test_the_sign_flip_test_agrees_with_scipys_permutations() -> None:
     values = np.array([0.3, -0.1, 0.25, 0.4, 0.05, 0.3])
-    expected = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=np.inf
-    ).pvalue
+    expected = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
     assert s.sign_flip_p(values) == pytest.approx(expected, abs=1e-12)
 
 
@@ -326,9 +322,7 @@ def test_the_crossed_difference_is_the_mean_of_the_differences_and_agrees_with_i
     a, b = (rng.random((5, 200)) < 0.55).astype(float), (rng.random((5, 200)) < 0.32).astype(float)
     found = crossed_difference(a, b)
     assert found.value == pytest.approx(b.mean() - a.mean())
-    assert (found.low, found.high) == pytest.approx(
-        tuple(2 * found.value - e for e in (found.high, found.low))
-    )
+    assert (found.low, found.high) == pytest.approx(tuple(2 * found.value - e for e in (found.high, found.low)))
     assert found.p_value is not None
     at_the_edge = crossed_difference(a, b, 1 - found.p_value)
     assert at_the_edge.high == pytest.approx(0.0, abs=1e-6)
@@ -375,9 +369,7 @@ def test_numbers_without_rows_combine_their_spread_with_their_own_intervals() ->
 
 
 def test_neither_scipy_nor_torch_is_imported() -> None:
-    code = (
-        "import sys, auditor.contrast; sys.exit(any(m in sys.modules for m in ('scipy', 'torch', 'sklearn')))"
-    )
+    code = "import sys, auditor.contrast; sys.exit(any(m in sys.modules for m in ('scipy', 'torch', 'sklearn')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -407,12 +399,8 @@ def test_a_t_interval_over_seeds_alone_holds_the_truth_far_less_often() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("share", "seed_sd"), [(0.1, 0.025), (0.5, 0.0), (0.5, 0.025), (0.97, 0.01), (0.99, 0.0)]
-)
-def test_crossed_intervals_of_any_share_hold_the_truth_as_often_as_they_say(
-    share: float, seed_sd: float
-) -> None:
+@pytest.mark.parametrize(("share", "seed_sd"), [(0.1, 0.025), (0.5, 0.0), (0.5, 0.025), (0.97, 0.01), (0.99, 0.0)])
+def test_crossed_intervals_of_any_share_hold_the_truth_as_often_as_they_say(share: float, seed_sd: float) -> None:
     found = stats.binomtest(hits(share, seed_sd, 2000), 2000, 0.95, alternative="less")
     assert found.pvalue > 0.001
 
@@ -422,9 +410,7 @@ def test_crossed_intervals_of_any_share_hold_the_truth_as_often_as_they_say(
 def test_crossed_differences_hold_the_truth_as_often_as_they_say(
     share_a: float, share_b: float, seed_sd: float
 ) -> None:
-    pairs = zip(
-        crossed_tables(share_a, seed_sd, 4000)[::2], crossed_tables(share_b, seed_sd, 4000)[1::2], strict=True
-    )
+    pairs = zip(crossed_tables(share_a, seed_sd, 4000)[::2], crossed_tables(share_b, seed_sd, 4000)[1::2], strict=True)
     found = [crossed_difference(a, b, bounds=(0.0, 1.0)) for a, b in pairs]
     inside = sum(e.low <= share_b - share_a <= e.high for e in found)
     assert stats.binomtest(inside, 2000, 0.95, alternative="less").pvalue > 0.001

@@ -71,8 +71,16 @@ def report(tmp_path_factory: pytest.TempPathFactory, shell_at: Callable[[Path], 
 def browser() -> Iterator[webdriver.Chrome]:
     options = Options()
     options.binary_location = "/usr/bin/chromium"
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-                 "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage"):
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-sync",
+        "--disable-component-update",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
@@ -80,7 +88,9 @@ def browser() -> Iterator[webdriver.Chrome]:
     driver.quit()
 
 
-def see(browser: webdriver.Chrome, report: Path, *, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
+def see(
+    browser: webdriver.Chrome, report: Path, *, width: int = 1280, scheme: str = "light", media: str = "screen"
+) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -89,7 +99,9 @@ def see(browser: webdriver.Chrome, report: Path, *, width: int = 1280, scheme: s
 
 
 @pytest.mark.parametrize("width", [360, 800, 1280])
-def test_nothing_but_wide_tables_in_their_own_box_reaches_past_the_screen(browser: webdriver.Chrome, report: Path, width: int) -> None:
+def test_nothing_but_wide_tables_in_their_own_box_reaches_past_the_screen(
+    browser: webdriver.Chrome, report: Path, width: int
+) -> None:
     see(browser, report, width=width)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     over, elements = browser.execute_script(OVERFLOW)
@@ -112,11 +124,17 @@ def test_dark_and_light_differ(browser: webdriver.Chrome, report: Path) -> None:
     assert shades[0] != shades[1]
 
 
-def test_the_page_asks_for_nothing_but_itself_and_breaks_no_rule_of_its_own(browser: webdriver.Chrome, report: Path) -> None:
+def test_the_page_asks_for_nothing_but_itself_and_breaks_no_rule_of_its_own(
+    browser: webdriver.Chrome, report: Path
+) -> None:
     browser.get_log("performance")
     browser.get_log("browser")
     see(browser, report)
-    requests = [entry["message"] for entry in browser.get_log("performance") if '"Network.requestWillBeSent"' in entry["message"]]
+    requests = [
+        entry["message"]
+        for entry in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in entry["message"]
+    ]
     asked = [r for r in requests if report.name not in r and '"url":"data:' not in r]
     assert asked == []
     assert browser.get_log("browser") == []

@@ -63,9 +63,7 @@ class Constant(nn.Module):
 
 def audited(data, subject, poisoned, probe=None):
     probe = probe or Patch()
-    return probe.run(
-        Case(probe, "s", wrap(subject, data), data, SEEDS, RECIPE, lambda _: wrap(poisoned, data))
-    )
+    return probe.run(Case(probe, "s", wrap(subject, data), data, SEEDS, RECIPE, lambda _: wrap(poisoned, data)))
 
 
 def values(outcome, metric):
@@ -121,9 +119,7 @@ def test_the_rows_of_a_smaller_rate_are_part_of_a_larger_one():
 
 def test_every_fit_is_accepted_by_the_training_as_a_change():
     data = stripes()
-    for rate, planted in zip(
-        (0.01, 0.05, 0.1), Patch().fits(Setting(data.facts(), RECIPE)).values(), strict=True
-    ):
+    for rate, planted in zip((0.01, 0.05, 0.1), Patch().fits(Setting(data.facts(), RECIPE)).values(), strict=True):
         context = ChangeContext(SEEDS.numpy("craft"), data.domain, 3, data.shape)
         _, y = apply(planted.change, data.x_train, data.y_train, context)
         assert (y != data.y_train).sum() == round(300 * rate)

@@ -170,8 +170,7 @@ def test_auroc_and_the_mean_over_sets_agree_with_scikit_learn_and_their_contribu
     layout = Layout.of(150, {"near": np.zeros((90, 1)), "far": np.zeros((40, 1))})
     compared = compare("s", values, layout, 0.95)
     reference = [
-        roc_auc_score(np.repeat([0, 1], [150, len(x)]), np.concatenate([values[:150], x]))
-        for x in (near, far)
+        roc_auc_score(np.repeat([0, 1], [150, len(x)]), np.concatenate([values[:150], x])) for x in (near, far)
     ]
     assert [c.auc.value for c in compared] == pytest.approx(reference, abs=1e-12)
     assert [np.nanmean(c.contribution) for c in compared] == pytest.approx(reference, abs=1e-12)
@@ -226,9 +225,7 @@ def test_inverted_rows_look_like_test_rows_to_a_model_of_the_first_value():
 def test_other_rows_of_the_same_kind_are_not_called_foreign():
     outcome = audited(ring(same=ring(seed=9).x_test), Headed(4.0))
     for score in ("msp", "energy", "knn"):
-        (found,) = [
-            m for m in outcome.measurements if m.metric == "auroc" and m.at == {"score": score, "set": "same"}
-        ]
+        (found,) = [m for m in outcome.measurements if m.metric == "auroc" and m.at == {"score": score, "set": "same"}]
         assert found.low <= 0.5 <= found.high
         assert found.high - found.low < 0.1
     assert not [c for c in outcome.caveats if c.severity != "info"]

@@ -90,9 +90,7 @@ def test_one_fit_a_dose_and_none_without_a_recipe():
     facts = blobs().facts()
     fits = LabelFlips(rates=(0.1, 0.3)).fits(Setting(facts, RECIPE))
     flip = "auditor.attacks.poisoning.flips:flip_labels"
-    assert [f.change for f in fits.values()] == [
-        Change(function=flip, parameters={"rate": r}) for r in (0.1, 0.3)
-    ]
+    assert [f.change for f in fits.values()] == [Change(function=flip, parameters={"rate": r}) for r in (0.1, 0.3)]
     assert [f.recipe for f in fits.values()] == [RECIPE, RECIPE]
     assert LabelFlips().fits(Setting(facts, None)) == {}
 

@@ -165,9 +165,7 @@ def test_the_smallest_rate_needs_three_thousand_non_members():
 
 def test_a_net_that_learned_random_labels_by_heart_is_caught():
     rng = np.random.default_rng(3)
-    data = dataset(
-        rng.random((400, 10)), rng.random((400, 10)), rng.integers(0, 2, 400), rng.integers(0, 2, 400)
-    )
+    data = dataset(rng.random((400, 10)), rng.random((400, 10)), rng.integers(0, 2, 400), rng.integers(0, 2, 400))
     recipe = Recipe(architecture="mlp", optimizer="adamw", learning_rate=0.01, epochs=60)
     outcome = audited(data, fit(Fit(recipe=recipe), data, seeds=Seeds(2), learning_rate=0.01).trained)
     assert value(outcome, "auc").low > 0.7
@@ -191,9 +189,7 @@ def test_a_net_that_saw_no_row_is_not_accused(seed):
 def test_a_grown_tree_remembers_and_its_coarse_scores_are_told():
     """Random labels: members are right and sure, half the others sure and wrong: AUC is 1/2 + gap/2."""
     rng = np.random.default_rng(5)
-    data = dataset(
-        rng.random((400, 6)), rng.random((400, 6)), rng.integers(0, 2, 400), rng.integers(0, 2, 400)
-    )
+    data = dataset(rng.random((400, 6)), rng.random((400, 6)), rng.integers(0, 2, 400), rng.integers(0, 2, 400))
     tree = DecisionTreeClassifier(random_state=0).fit(data.x_train, data.y_train)
     outcome = audited(data, tree)
     gap = value(outcome, "gap").value
@@ -243,11 +239,7 @@ def test_members_and_non_members_have_equal_class_counts_the_same_for_every_seed
     y_train, y_test = np.repeat([0, 1, 2], [100, 30, 5]), np.repeat([0, 1, 2], [20, 40, 10])
     data = dataset(rng.random((135, 2)), rng.random((70, 2)), y_train, y_test, classes=3)
     sides = choose_sides(data, 1000, Seeds(4), "privacy.membership")
-    assert (
-        np.bincount(y_train[sides.members]).tolist()
-        == np.bincount(y_test[sides.others]).tolist()
-        == [20, 30, 5]
-    )
+    assert np.bincount(y_train[sides.members]).tolist() == np.bincount(y_test[sides.others]).tolist() == [20, 30, 5]
     assert len(choose_sides(data, 35, Seeds(4), "p").members) <= 35
     net = nn.Sequential(nn.Linear(2, 3))
     first, second = (audited(data, net, seeds=Seeds(4, index)) for index in (0, 2))

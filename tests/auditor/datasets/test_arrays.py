@@ -9,8 +9,10 @@ from auditor.errors import DataError, UnknownNameError
 
 def table(**changes):
     given = {
-        "x_train": np.array([[0.0, 10.0], [2.0, 30.0], [1.0, 20.0]]), "y_train": np.array([0, 1, 0]),
-        "x_test": np.array([[4.0, 15.0], [1.0, 5.0]]), "y_test": np.array([1, 0]),
+        "x_train": np.array([[0.0, 10.0], [2.0, 30.0], [1.0, 20.0]]),
+        "y_train": np.array([0, 1, 0]),
+        "x_test": np.array([[4.0, 15.0], [1.0, 5.0]]),
+        "y_test": np.array([1, 0]),
     }
     return {key: value for key, value in {**given, **changes}.items() if value is not None}
 

@@ -37,8 +37,10 @@ def config(source, path, **more):
 def npz(folder, **changes):
     rng = np.random.default_rng(0)
     given = {
-        "x_train": rng.normal(size=(20, 3)), "y_train": np.arange(20) % 2,
-        "x_test": rng.normal(size=(10, 3)), "y_test": np.arange(10) % 2,
+        "x_train": rng.normal(size=(20, 3)),
+        "y_train": np.arange(20) % 2,
+        "x_test": rng.normal(size=(10, 3)),
+        "y_test": np.arange(10) % 2,
     }
     arrays = {key: value for key, value in {**given, **changes}.items() if value is not None}
     np.savez(folder / "data.npz", **arrays)

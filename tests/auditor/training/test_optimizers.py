@@ -82,8 +82,13 @@ def radam(w, g, t, memory):
 
 
 RULES = {
-    "sgd": nesterov, "adam": adam, "adamw": adamw, "rmsprop": rmsprop,
-    "adagrad": adagrad, "nadam": nadam, "radam": radam,
+    "sgd": nesterov,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "nadam": nadam,
+    "radam": radam,
 }
 
 
