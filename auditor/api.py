@@ -36,12 +36,13 @@ def audit(
 
     `model` is a torch module (whose `outputs` are logits, probabilities or labels) or a fitted scikit-learn classifier.
     `data` is a Dataset, or a mapping with the npz keys: x_train, y_train, x_test, y_test, optional x_ood_NAME and
-    groups_NAME; x is (N, features) or (N, C, H, W), y is (N,) integers. x_train are taken for the rows it was trained on.
+    groups_NAME; x is (N, features) or (N, C, H, W), y is (N,) integers. x_train are taken for the rows it
+    was trained on.
 
-    `probes` maps probe ids to parameters, or to "off", as in audit.yaml. `out` keeps the bundle with its reports; without
-    it nothing is left on disk. `workers=0` works in this process, where nothing protects it from a model that crashes;
-    any other number uses that many worker processes (the model must then be picklable, and the call stand under
-    `if __name__ == "__main__":`). The model is not changed.
+    `probes` maps probe ids to parameters, or to "off", as in audit.yaml. `out` keeps the bundle with its reports;
+    without it nothing is left on disk. `workers=0` works in this process, where nothing protects it from
+    a model that crashes; any other number uses that many worker processes (the model must then be picklable, and the
+    call stand under `if __name__ == "__main__":`). The model is not changed.
 
     Raises AuditorError for data or a model that cannot be audited. What failed inside is in the record, as `errored`.
     """

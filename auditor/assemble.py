@@ -1,4 +1,4 @@
-"""The record of an audit: a projection of its plan over the store, with estimates for groups and contrasts between them."""
+"""The record of an audit: a projection of its plan over the store, with estimates of groups and contrasts."""
 
 import platform
 from collections import defaultdict
@@ -15,10 +15,11 @@ from auditor.bundle import Arrays, Timings
 from auditor.catalogue import Catalogue
 from auditor.contrast import Member, NotComparableError, contrast, finish, group_measurement, shown_equivalent
 from auditor.errors import AuditorError
-from auditor.plan import Plan, PlannedResult, PlannedSubject, environment
+from auditor.job import Failure
+from auditor.plan import Plan, PlannedResult, PlannedSubject
 from auditor.record import AuditRecord, Contrast, Measurement, Record, Result, SubjectRecord, Training
+from auditor.sources import environment
 from auditor.store import Store
-from auditor.units import Failure
 
 Key = tuple[str, str, tuple[tuple[str, float | str], ...]]
 

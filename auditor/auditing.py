@@ -20,14 +20,16 @@ from auditor.datasets.spec import DataConfig
 from auditor.engine import Engine, Executor
 from auditor.errors import UnknownNameError
 from auditor.executors.inline import Inline
+from auditor.job import Failure
 from auditor.journal import Journal
 from auditor.judgement import check_policy
-from auditor.plan import Plan, PlannedSubject, Unit, environment, make_plan
+from auditor.plan import Plan, PlannedSubject, Unit
+from auditor.planner import make_plan
 from auditor.policy import Findings, Policy, Waivers, load_policy, load_waivers
 from auditor.record import DatasetRecord, canonical_json, digest
+from auditor.sources import environment
 from auditor.stages import judged, render_bundle, seal_findings
 from auditor.store import Store
-from auditor.units import Failure
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ class Trained:
 
 
 def train(loaded: Loaded, options: Options, watch: Watch = UNWATCHED) -> Trained:
-    """Only the trainings of an audit; the weights go to OUT/artifacts as safetensors with their recipe in the metadata."""
+    """Only the trainings of an audit; the weights go to OUT/artifacts as safetensors with their recipe."""
     plan = planned(loaded, options).trainings()
     bundle = options.out or Path("audits") / loaded.config.name
     claim(bundle, plan.sha256)

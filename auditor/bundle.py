@@ -140,7 +140,10 @@ def read_findings(bundle: Path) -> Findings:
 
 
 def check_layer(bundle: Path, layer: Layer) -> str:
-    """The digest of a layer's manifest, after comparing every file with it. Raises IntegrityError naming the first difference."""
+    """The digest of a layer's manifest, after comparing every file with it.
+
+    Raises IntegrityError naming the first difference.
+    """
     root = bundle / layer
     manifest = read_model(root / "manifest.json", Manifest)
     for name, expected in manifest.files.items():
@@ -245,7 +248,10 @@ def _replace(new: Path, place: Path) -> None:
 
 
 def claim(bundle: Path, plan_sha256: str) -> None:
-    """Make this audit's folder, or make sure that it is empty or holds the same plan. Raises ConfigError, changing nothing."""
+    """Make this audit's folder, or make sure that it is empty or holds the same plan.
+
+    Raises ConfigError, changing nothing.
+    """
     if not bundle.exists():
         _make(bundle)
         return
@@ -257,7 +263,8 @@ def claim(bundle: Path, plan_sha256: str) -> None:
         held = read_model(record, Record).audit
         if held.plan_sha256 != plan_sha256:
             raise ConfigError(
-                f"{bundle} holds another audit ({held.name!r}, plan {held.plan_sha256[:12]}; this one is {plan_sha256[:12]}); "
+                f"{bundle} holds another audit ({held.name!r}, plan {held.plan_sha256[:12]}; "
+                f"this one is {plan_sha256[:12]}); "
                 "choose another folder with --out, or remove that one"
             )
     elif any(

@@ -132,6 +132,7 @@ class Watcher:
     terminal: Terminal
 
     def __call__(self, unit: "Unit", status: str, reason: str) -> None:
+        """Show one unit's end."""
         self.terminal.unit(unit, status, reason)
 
 
@@ -199,7 +200,7 @@ def training_cost(audited: "Audited") -> dict[str, str]:
 
 
 def contrasts_table(audited: "Audited") -> Table:
-    """A row a metric, a column a pair of groups: the paired difference with its interval, and what it allows to be said."""
+    """A row a metric, a column a pair of groups: the paired difference, its interval, and what it allows to be said."""
     record, catalogue = audited.facts.record, audited.facts.catalogue
     verdicts = {(c.metric, tuple(sorted(c.at.items())), c.a, c.b): c.verdict for c in audited.findings.contrasts}
     table = Table(

@@ -192,7 +192,8 @@ def _check_split(data: Dataset, split: str, x: Array, y: Labels) -> None:
         first = int(np.flatnonzero(outside)[0])
         hint = " (labels that start at 1? subtract 1)" if y.min() == 1 and y.max() == len(data.classes) else ""
         raise DataError(
-            f"{data.id}: y_{split}[{first}] is {int(y[first])}, outside the {len(data.classes)} classes 0 to {len(data.classes) - 1}{hint}"
+            f"{data.id}: y_{split}[{first}] is {int(y[first])}, outside the {len(data.classes)} classes "
+            f"0 to {len(data.classes) - 1}{hint}"
         )
     slack = 1e-4 * data.domain.span
     if ((x < data.domain.low - slack) | (x > data.domain.high + slack)).any():

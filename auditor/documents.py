@@ -150,7 +150,7 @@ def _inside(loc: Loc, outer: Loc) -> bool:
 
 
 def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) -> str:
-    loc: Loc = tuple(p for p in problem["loc"] if not _is_tag(p, problem["loc"], document))
+    loc: Loc = tuple(p for p in problem["loc"] if not _is_tag(p, document))
     path = ".".join(str(p) for p in loc)
     where = document.place(loc)
     if problem["type"] == "extra_forbidden":
@@ -167,11 +167,11 @@ def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) 
     return f"{where}: {path + ': ' if path else ''}{problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
-def _is_tag(part: str | int, loc: Iterable[str | int], document: Document) -> bool:
+def _is_tag(part: str | int, document: Document) -> bool:
     """Pydantic puts the names of union members into a path; they are not keys of the document."""
     return (
         isinstance(part, str)
-        and (part.endswith("Config") or part.endswith("]") or part in {"str", "int", "bool"})
+        and (part.endswith(("Config", "]")) or part in {"str", "int", "bool"})
         and all(part not in known for known in document.places)
     )
 
@@ -180,8 +180,7 @@ def _known_keys(model: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
     current: Any = model  # a type annotation, walked down
     for part in loc:
         current = _child(current, part)
-    models = [m for m in _models(current)]
-    return sorted({f.alias or name for m in models for name, f in m.model_fields.items()})
+    return sorted({f.alias or name for m in _models(current) for name, f in m.model_fields.items()})
 
 
 def _child(annotation: Any, part: str | int) -> Any:  # type annotations have no common type

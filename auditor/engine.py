@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from auditor.bundle import UnitTiming
+from auditor.job import Failure, Job
 from auditor.plan import Plan, Unit
 from auditor.store import Store
-from auditor.units import Failure, Job
 
 Status = Literal["cached", "done", "failed"]
 OnUnit = Callable[[Unit, Status, str], None]
@@ -28,8 +28,14 @@ class Executor(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def submit(self, job: Job) -> "Future[Failure | None]": ...
-    def result(self, future: "Future[Failure | None]") -> Failure | None: ...
+
+    def submit(self, job: Job) -> "Future[Failure | None]":
+        """Start a unit."""
+        ...
+
+    def result(self, future: "Future[Failure | None]") -> Failure | None:
+        """None where the unit was finished, or why it was not."""
+        ...
 
 
 @dataclass
@@ -86,7 +92,7 @@ class Engine:
     def _start(
         self, pool: Executor, ready: list[tuple[int, str]], running: dict["Future[Failure | None]", str]
     ) -> list[str]:
-        """Hand out units, one more than there are workers so that none waits; units that are only a choice are settled here."""
+        """Hand out units, one more than there are workers so that none waits; mere choices are settled here."""
         while ready and len(running) <= pool.workers:
             unit = self.plan.units[heapq.heappop(ready)[1]]
             if unit.kind == "tune":

@@ -34,7 +34,8 @@ def text(plan: Plan, store: Store) -> str:
     kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
     lines = [
         f"audit      {plan.config.name}, profile {plan.config.profile}, seed {plan.config.seed}",
-        f"data       {plan.data.id}, {plan.data.rows['train']} training and {plan.data.rows['test']} test rows, {len(plan.data.classes)} classes",
+        f"data       {plan.data.id}, {plan.data.rows['train']} training and {plan.data.rows['test']} test rows, "
+        f"{len(plan.data.classes)} classes",
         f"subjects   {len(plan.subjects)}: {', '.join(dict.fromkeys(s.group for s in plan.subjects))}",
         f"units      {len(plan.units)} ({kinds}); {len(done)} finished, {len(plan.units) - len(done)} to do",
         f"cost       {_cost(plan, store, done)}",
@@ -94,7 +95,7 @@ def _detectable(plan: Plan) -> list[str]:
             continue
         least = minimum_detectable(SEED_SPREAD / math.sqrt(count), count - 1, plan.config.contrasts.alpha)
         lines.append(
-            f"contrasts  {name}: {count} paired seeds detect a difference of about {least * 100:.1f} points with 80 % power, "
+            f"contrasts  {name}: {count} paired seeds detect about {least * 100:.1f} points with 80 % power, "
             f"if paired differences spread by {SEED_SPREAD * 100:g} points between seeds"
         )
     return lines

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from auditor.job import Failure
 from auditor.plan import Unit
-from auditor.units import Failure
 
 
 @dataclass(frozen=True)

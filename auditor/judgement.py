@@ -68,10 +68,10 @@ def judge(
         ConfigError: coordinates that a metric has not, a rule against its direction, a waiver without limits.
     """
     check_policy(policy, facts.catalogue)
-    check_waivers(waivers or _no_waivers())
+    check_waivers(waivers or Waivers(schema="auditor/waivers/1"))
     bench = Bench(policy, facts.catalogue, Evidence(facts), Evidence(baseline) if baseline else None)
     judged = [found for rule in policy.rules for found in _meet(rule, bench)]
-    waived = apply_waivers(judged, waivers or _no_waivers(), as_of)
+    waived = apply_waivers(judged, waivers or Waivers(schema="auditor/waivers/1"), as_of)
     findings = tuple(sorted(counting(waived.judged, policy), key=order))
     verdict = verdict_of(findings, facts.record)
     return Findings(
@@ -88,10 +88,6 @@ def judge(
         notes=waived.notes,
         contrasts=tuple(_contrast(c, bench.now, contrast_delta, alpha) for c in facts.record.contrasts),
     )
-
-
-def _no_waivers() -> Waivers:
-    return Waivers(schema="auditor/waivers/1")
 
 
 def check_policy(policy: Policy, catalogue: Catalogue) -> None:

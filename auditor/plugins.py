@@ -1,4 +1,4 @@
-"""What is installed: probes, optimizers, architectures, data sets and reports, listed by name without importing them."""
+"""What is installed: probes, optimizers, architectures, data sets, reports; listed by name without importing."""
 
 import importlib
 from functools import cache
@@ -19,7 +19,8 @@ def names(group: Group) -> dict[str, EntryPoint]:
         held = found.get(entry.name)
         if held is not None and held.value != entry.value:
             raise ConfigError(
-                f"two installed packages own the {kind(group)} {entry.name!r}: {owner(held)} and {owner(entry)}; uninstall one"
+                f"two installed packages own the {kind(group)} {entry.name!r}: "
+                f"{owner(held)} and {owner(entry)}; uninstall one"
             )
         found[entry.name] = entry
     return dict(sorted(found.items()))

@@ -130,7 +130,7 @@ def _plain(value: Any) -> Any:  # JSON values in, JSON values out
 
 @dataclass(frozen=True, eq=False)
 class Verified:
-    """What changed inputs did to a subject, as the case saw it: arrays of shape (N,) and the inputs it really judged."""
+    """What changed inputs did to a subject, as the case saw it: arrays (N,), and the inputs it really judged."""
 
     x: Array
     broken: npt.NDArray[np.bool_]
@@ -164,7 +164,7 @@ class Case:
         return self.data.domain
 
     def model(self, name: str) -> Subject:
-        """The model of one of this probe's fits, by the name the probe gave it. Its passes are counted with the subject's."""
+        """The model of one of this probe's fits, by the name the probe gave it; its passes are counted too."""
         if self.fitted is None:
             raise ModelError(f"{self.probe.id} asks for the fit {name!r}, and this case has none")
         return Counted(self.fitted(name), self.counts)
@@ -174,7 +174,7 @@ class Case:
         return self.seeds.numpy(role, probe=self.probe.id, row=row)
 
     def rows(self, count: int) -> npt.NDArray[np.int64]:
-        """Indices of test rows to use, at most `count`, stratified by class, the same for every subject, seed and variant."""
+        """Indices of at most `count` test rows, stratified by class, the same for every subject, seed and variant."""
         return stratified(self.data.y_test, count, Seeds(self.seeds.root).numpy("attack"))
 
     def verify(self, x: Array, y: Labels, changed: Array, epsilon: float) -> Verified:
@@ -256,7 +256,7 @@ class Case:
 
 
 def stratified(y: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """At most `count` indices into y, each class in proportion, sorted; the order of drawing is fixed by the rng alone."""
+    """At most `count` indices into y, each class in proportion, sorted; drawn in an order fixed by the rng alone."""
     if count >= len(y):
         return np.arange(len(y))
     order = rng.permutation(len(y))

@@ -36,9 +36,10 @@ class Recipe(Frozen):
 
 
 class Change(Frozen):
-    """A declared change of the training data: `function` is "module:callable" of (x, y, context, **parameters) -> (x, y).
+    """A declared change of the training data.
 
-    The context is a `ChangeContext`. A change must depend on nothing but its arguments.
+    `function` is "module:callable" of (x, y, context, **parameters) -> (x, y). The context is a
+    `ChangeContext`. A change must depend on nothing but its arguments.
     """
 
     function: str
@@ -46,7 +47,10 @@ class Change(Frozen):
 
 
 class Fit(Frozen):
-    """One training to do: a recipe on the training rows, with an optional change; `holdout` keeps that share back for validation."""
+    """One training to do: a recipe on the training rows, with an optional change.
+
+    `holdout` keeps that share of the rows back for validation.
+    """
 
     recipe: Recipe
     change: Change | None = None

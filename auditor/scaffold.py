@@ -11,7 +11,7 @@ from auditor.datasets.spec import DataConfig
 from auditor.errors import ConfigError
 
 AUDIT = """\
-# What is audited, and with what. `auditor run audit.yaml` does it; `auditor plan audit.yaml` says first what it would do.
+# What is audited, and with what. `auditor run audit.yaml` does it; `auditor plan audit.yaml` says first what it does.
 schema: auditor/audit/1
 name: {name}
 seed: 1
@@ -20,12 +20,12 @@ profile: quick                    # quick | standard | thorough | the path of a 
 data:
 {data}
   licence: not stated             # the report shows it
-  # ood: [{{name: other, source: npz, path: other.npz}}]   # inputs that belong to no class; a far set is made if none is named
+  # ood: [{{name: other, source: npz, path: other.npz}}]   # of no class; a far set is made if none is named
 
 subjects:
 {subject}
 
-probes:                           # the profile names the probes; name one to set its parameters, or `off` to leave it out
+probes:                           # the profile names them; name one to set its parameters, or `off` to leave it out
   evasion.linf: {{epsilons: [0.02, 0.05]}}   # largest change of any feature, in units of its range; 8/255 is understood
   # privacy.membership: off
 
@@ -113,7 +113,8 @@ def write(folder: Path, *, data: Path | None, model: Path | None, factory: str |
     (folder / "policy.yaml").write_text(POLICY.format(name=title), encoding="utf-8")
     facts = seen.data
     return [
-        f"data     {facts.id}: {len(facts.x_train)} training and {len(facts.x_test)} test rows of shape {facts.shape}, {len(facts.classes)} classes",
+        f"data     {facts.id}: {len(facts.x_train)} training and {len(facts.x_test)} test rows of shape {facts.shape}, "
+        f"{len(facts.classes)} classes",
         f"wrote    {folder / 'audit.yaml'} and {folder / 'policy.yaml'}",
         f"next     auditor run {folder / 'audit.yaml'}",
     ]

@@ -9,12 +9,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from auditor import plugins
 from auditor.errors import ConfigError
 from auditor.subjects import beside
 
 LOOKS_ONLY = {"cli", "reports", "attacks"}  # folders below the engine that decide no number, or are read on their own
+VERSIONED = ("torch", "numpy", "scikit-learn", "adversarial-robustness-toolbox")
 ELSEWHERE = {"auditor", "torch", "numpy", "sklearn", "art"}  # stand in every unit's environment already
 
 
@@ -131,3 +133,14 @@ def source_digest() -> str:
                 if not LOOKS_ONLY.intersection(name.parts):
                     sha.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """What besides its inputs decides a unit's result: our source, the libraries, the device, how it is executed."""
+    return {
+        "source": source_digest(),
+        "versions": {n: _version(n) for n in VERSIONED},
+        "device": "cpu",
+        "execution": "single",
+    }

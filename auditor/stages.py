@@ -91,7 +91,10 @@ def _renderers_digest(formats: Sequence[str]) -> str:
 
 
 def verify(bundle: Path) -> list[str]:
-    """Check every layer against its seal, and judge the facts again. Lines that say what holds; IntegrityError for what does not."""
+    """Check every layer against its seal, and judge the facts again; lines that say what holds.
+
+    Raises IntegrityError for what does not.
+    """
     facts = read_facts(bundle)
     lines = [f"facts      sealed, record {facts.record.sha256[:12]}, {len(facts.record.results)} results"]
     if not (bundle / "judgement").is_dir():
@@ -100,7 +103,8 @@ def verify(bundle: Path) -> list[str]:
     again = _judged_again(bundle, facts, findings)
     if again != findings:
         raise IntegrityError(
-            f"{bundle / 'judgement'} is not what its policy says of these facts; `auditor gate {bundle} --save` judges again"
+            f"{bundle / 'judgement'} is not what its policy says of these facts; "
+            f"`auditor gate {bundle} --save` judges again"
         )
     lines.append(f"judgement  sealed, the same when judged again as of {findings.as_of}: {findings.verdict}")
     if (bundle / "looks").is_dir():

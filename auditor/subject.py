@@ -53,7 +53,7 @@ class Subject(Protocol):
         ...
 
     def predict(self, x: Array) -> Array:
-        """Outputs of shape (N, classes) for inputs (N, *shape): logits, probabilities or one-hot labels, as `outputs` says."""
+        """Outputs (N, classes) for inputs (N, *shape): logits, probabilities or one-hot labels, as `outputs` says."""
         ...
 
 
@@ -175,7 +175,7 @@ def margins(outputs: npt.NDArray[np.floating], y: Labels) -> npt.NDArray[np.floa
 
 
 def log_probabilities(outputs: npt.NDArray[np.floating], kind: Outputs) -> npt.NDArray[np.float64]:
-    """Log-probabilities (N, K): log-softmax of logits, or the log of probabilities and one-hot labels (floored at 1e-12)."""
+    """Log-probabilities (N, K): log-softmax of logits, or the log of probabilities and labels (floored at 1e-12)."""
     scores = np.asarray(outputs, np.float64)
     if kind == "logits":
         shifted = scores - scores.max(axis=1, keepdims=True)

@@ -4,19 +4,17 @@ import os
 import re
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from auditor import plugins
+from auditor import inputs, plugins
 from auditor.bundle import UnitTiming, file_sha256
 from auditor.claims import check_claims
-from auditor.dataset import Dataset
-from auditor.errors import AuditorError, DivergedError, ModelError
+from auditor.errors import AuditorError
+from auditor.job import Failure, Job
 from auditor.plan import Unit
 from auditor.probe import Case, Outcome, Probe
 from auditor.recipe import Fit, Recipe
@@ -24,28 +22,9 @@ from auditor.record import Caveat, Reliability
 from auditor.seeds import Seeds
 from auditor.store import Store, put
 from auditor.subject import Access, Subject
-from auditor.surroundings import importable, one_thread, own_copy, own_random_state
+from auditor.surroundings import importable, one_thread, own_random_state
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A unit with where to work: the store, the folder of the audit file, and a model handed in as an object."""
-
-    unit: Unit
-    store: Path
-    directory: Path
-    replace: bool = False
-    model: Any = None  # a torch module or a scikit-learn estimator
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a unit could not be finished."""
-
-    reason: str
-    detail: str = ""
 
 
 @dataclass
@@ -104,11 +83,6 @@ def _said(message: str, job: Job) -> str:
     return " ".join(ADDRESS.sub("0x...", message).split())
 
 
-@lru_cache(maxsize=2)
-def _dataset(store: Store, sha256: str) -> Dataset:
-    return store.dataset(sha256)
-
-
 def run_fit(job: Job) -> None:
     """Train one model and keep its weights with what the training said."""
     from auditor.subjects.weights import save_state
@@ -120,7 +94,7 @@ def run_fit(job: Job) -> None:
     rate = wanted.recipe.learning_rate
     if not isinstance(rate, float):
         rate = float(store.read(unit.inputs[0])["learning_rate"])
-    data = _dataset(store, unit.spec["data"])
+    data = inputs.dataset(store, unit.spec["data"])
     fitted = fit(wanted, data, seeds=Seeds(unit.spec["root"], wanted.recipe.seed), learning_rate=rate)
     content: dict[str, Any] = {
         "kind": "fit",
@@ -141,7 +115,7 @@ def run_fit(job: Job) -> None:
     }
     with store.writing(unit.identity, replace=job.replace) as folder:
         if fitted.module is not None:
-            subject = _torch_subject(fitted.module, data)
+            subject = inputs.torch_subject(fitted.module, data)
             content |= {"access": sorted(subject.access), "outputs": subject.outputs}
             weights = folder / "model.safetensors"
             save_state(fitted.state, weights, {"recipe": content["recipe"] | {"learning_rate": fitted.learning_rate}})
@@ -153,8 +127,8 @@ def run_load(job: Job) -> None:
     """Load a model that exists, see that it answers, and say what can be got at."""
     clock = Clock()
     store, unit = Store(job.store), job.unit
-    data = _dataset(store, unit.spec["data"])
-    subject = _loaded(job, unit.spec, data)
+    data = inputs.dataset(store, unit.spec["data"])
+    subject = inputs.loaded(job, unit.spec, data)
     subject.predict(data.x_test[:2])
     content = {
         "kind": "load",
@@ -171,11 +145,11 @@ def run_probe(job: Job) -> None:
     clock = Clock()
     store, unit = Store(job.store), job.unit
     spec = unit.spec
-    data = _dataset(store, spec["data"])
+    data = inputs.dataset(store, spec["data"])
     probe: Probe = plugins.load("auditor.probes", spec["probe"])(
         **{k: _tuple(v) for k, v in spec["parameters"].items()}
     )
-    subject = _subject(job, spec["model"], data)
+    subject = inputs.subject(job, spec["model"], data)
     if lacking := missing_access(probe, subject):
         content: dict[str, Any] = {
             "kind": "probe",
@@ -195,7 +169,7 @@ def run_probe(job: Job) -> None:
         seeds=Seeds(spec["root"], spec["seed"]),
         confidence=spec["confidence"],
         recipe=Recipe.model_validate(spec["recipe"]) if spec["recipe"] else None,
-        fitted=lambda name: _subject(job, spec["fits"][name], data),
+        fitted=lambda name: inputs.subject(job, spec["fits"][name], data),
     )
     outcome = probe.run(case)
     check_claims(outcome, case)
@@ -263,56 +237,4 @@ def _tuple(value: Any) -> Any:  # JSON values
     return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
 
 
-def _subject(job: Job, identity: str, data: Dataset) -> Subject:
-    """The model that a finished unit made."""
-    store = Store(job.store)
-    content = store.read(identity)
-    if content["kind"] == "load":
-        return _loaded(job, content["spec"], data)
-    if content["diverged_at"] is not None:
-        raise DivergedError(f"its training diverged: the loss stopped being finite at step {content['diverged_at']}")
-    from auditor.subjects.weights import load_state
-    from auditor.training.architectures import build
-
-    module = build(Recipe.model_validate(content["recipe"]), data.facts())
-    module.load_state_dict(load_state(store.path(identity, "model.safetensors")).state)
-    return _torch_subject(module, data)
-
-
-def _torch_subject(module: Any, data: Dataset) -> Subject:  # torch.nn.Module, not imported for an annotation
-    from auditor.subjects.torch_subject import TorchSubject
-
-    return TorchSubject(module, classes=len(data.classes), shape=data.shape, extra_access=frozenset({Access.RECIPE}))
-
-
-def _loaded(job: Job, spec: Mapping[str, Any], data: Dataset) -> Subject:
-    from auditor.subjects import wrap
-    from auditor.subjects.loading import load
-    from auditor.subjects.spec import Load
-
-    if "object" in spec:
-        return wrap(own_copy(job.model), data, outputs=spec["outputs"])
-    wanted = Load.model_validate(spec["load"])
-    if file_sha256(job.directory / wanted.path) != spec["content"]:
-        raise ModelError(f"{wanted.path} was changed while it was audited; run the audit again")
-    return load(wanted, data.facts(), job.directory)
-
-
 WORK = {"fit": run_fit, "load": run_load, "probe": run_probe}
-
-
-def worker_start() -> None:
-    """Make a worker process end with its parent, leave Ctrl-C to the parent, and use one thread of each library."""
-    import signal
-    import threading
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

@@ -76,6 +76,11 @@ def digest(bundle: Path) -> str:
     return hashlib.sha256((bundle / "facts" / "record.json").read_bytes()).hexdigest()
 
 
+def alike(bundle: Path, expected: str) -> str:
+    """Whether a bundle holds the expected record."""
+    return "the same record" if digest(bundle) == expected else "ANOTHER RECORD"
+
+
 def units(store: Path) -> dict[str, int]:
     """Finished units with the time they were finished."""
     return {p.parent.name: p.stat().st_mtime_ns for p in store.glob("units/*/*/unit.json")}
@@ -128,23 +133,22 @@ def report(root: Path, kills: int) -> None:
     print(f"auditor --help: {helped.seconds:.2f} s (target < 0.3)")
     full = auditor("run", "--out", "a", folder=root)
     print(
-        f"built-in audit: {full.seconds:.1f} s (target < 60), {full.peak_gigabytes:.2f} GB (target < 1.5), exit {full.code}"
+        f"built-in audit: {full.seconds:.1f} s (target < 60), {full.peak_gigabytes:.2f} GB (target < 1.5), "
+        f"exit {full.code}"
     )
     again = min((auditor("run", "--out", "a", folder=root) for _ in range(3)), key=lambda r: r.seconds)
     print(f"same command again: {again.seconds:.2f} s (target < 3), exit {again.code}")
     expected = digest(root / "a")
     fresh = auditor("run", "--fresh", "--out", "c", folder=root)
-    print(
-        f"--fresh into another folder: {'the same record' if digest(root / 'c') == expected else 'ANOTHER RECORD'}, {fresh.seconds:.1f} s"
-    )
+    print(f"--fresh into another folder: {alike(root / 'c', expected)}, {fresh.seconds:.1f} s")
     interrupted = root / "killed"
     interrupted.mkdir()
     rng = random.Random(7)
     redone = sum(killed(interrupted, rng.uniform(2.0, full.seconds * 0.6)) for _ in range(kills))
     last = auditor("run", "--out", "b", folder=interrupted)
-    same = digest(interrupted / "b") == expected
     print(
-        f"killed {kills} times, then finished: {'the same record' if same else 'ANOTHER RECORD'}, {redone} finished units redone, exit {last.code}"
+        f"killed {kills} times, then finished: {alike(interrupted / 'b', expected)}, {redone} finished units redone, "
+        f"exit {last.code}"
     )
     for line in found(root / "a"):
         print(line)

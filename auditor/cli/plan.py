@@ -20,7 +20,7 @@ def command(
     store: Path,
     as_json: bool,
 ) -> None:
-    """Resolve AUDIT.yaml into units and say how many are finished, what the rest will cost, and what could be detected."""
+    """Resolve AUDIT.yaml into units and say how many are finished, what the rest costs, and what could be detected."""
     from auditor import auditing, forecast
     from auditor.config import load_audit
     from auditor.store import Store

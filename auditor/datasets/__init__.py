@@ -33,7 +33,7 @@ def load(config: DataConfig, directory: Path) -> Dataset:
 def from_arrays(
     arrays: Mapping[str, npt.ArrayLike],
     *,
-    id: str = "data",
+    id: str = "data",  # noqa: A002  # the word for it everywhere
     range: tuple[float, float] | None = None,  # noqa: A002
     classes: tuple[str, ...] | None = None,
     licence: str | None = None,

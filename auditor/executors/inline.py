@@ -4,7 +4,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
-from auditor.units import Failure, Job, execute
+from auditor.job import Failure, Job
+from auditor.units import execute
 
 
 class Inline:

@@ -1,8 +1,10 @@
-"""Units in worker processes of this machine: one that hangs or crashes its process is ended and blamed, the rest goes on."""
+"""Units in worker processes: one that hangs or crashes its process is ended and blamed, the rest goes on."""
 
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -10,7 +12,8 @@ from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
 
-from auditor.units import Failure, Job, execute, worker_start
+from auditor.job import Failure, Job
+from auditor.units import execute
 
 
 def cores() -> int:
@@ -70,3 +73,17 @@ def _cause(code: int | None) -> str:
         except ValueError:
             return f"signal {-code}"
     return f"exit code {code}"
+
+
+def worker_start() -> None:
+    """Make a worker process end with its parent, leave Ctrl-C to the parent, and use one thread of each library."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -13,8 +13,8 @@ from auditor.auditing import Options, catalogue, planned
 from auditor.bundle import read_facts
 from auditor.config import load_audit
 from auditor.errors import AuditorError
+from auditor.job import Failure
 from auditor.store import Store
-from auditor.units import Failure
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from auditor.auditing import Audited, Options, planned, run
 from auditor.config import load_audit
 from auditor.engine import Engine
 from auditor.executors.inline import Inline
+from auditor.job import Failure
 from auditor.recipe import Fit, Recipe
 from auditor.seeds import Seeds
 from auditor.store import Store
-from auditor.units import Failure
 
 Audit = Callable[..., Audited]
 

@@ -1,4 +1,4 @@
-"""The report of a real audit in a real browser: it fits narrow screens, can be read in both schemes, prints whole, asks nobody."""
+"""The report of a real audit in a real browser: it fits the screen, can be read, prints whole, asks nobody."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,11 +31,13 @@ const wide = [...document.querySelectorAll('body *')].filter(e => {
   }
   return e.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !e.closest('svg');
 });
-return [document.documentElement.scrollWidth - document.documentElement.clientWidth, wide.slice(0, 3).map(e => e.outerHTML.slice(0, 120))];
+const root = document.documentElement;
+return [root.scrollWidth - root.clientWidth, wide.slice(0, 3).map(e => e.outerHTML.slice(0, 120))];
 """
 CONTRAST = """
 function luminance(c) {
-  const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => { x /= 255; return x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4; });
+  const linear = x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+  const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => linear(x / 255));
   return 0.2126 * v[0] + 0.7152 * v[1] + 0.0722 * v[2];
 }
 function behind(e) {
@@ -52,7 +54,7 @@ for (const e of document.querySelectorAll('p, td, th, li, h1, h2, h3, h4, a, sum
   if (!/^rgb\\(/.test(color) || !/^rgb\\(/.test(back)) continue;
   const a = luminance(color), b = luminance(back);
   const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (ratio < 4.5) poor.push([e.tagName, e.className, e.textContent.trim().slice(0, 40), color, back, ratio.toFixed(2)]);
+  if (ratio < 4.5) poor.push([e.tagName, e.textContent.trim().slice(0, 40), color, back, ratio.toFixed(2)]);
 }
 return poor.slice(0, 5);
 """
