@@ -2,14 +2,13 @@
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from auditor import auditing
-from auditor.bundle import Facts
 from auditor.config import Loaded, resolve
 from auditor.dataset import Dataset
 from auditor.documents import Document
@@ -46,32 +45,39 @@ def audit(
 
     Raises AuditorError for data or a model that cannot be audited. What failed inside is in the record, as `errored`.
     """
+    dataset = _checked(model, data, seed=seed, outputs=outputs)
+    loaded = _configuration(
+        model, dataset, profile=profile, name=name, seed=seed, outputs=outputs, probes=probes, policy=policy
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        place = auditing.Options(
+            store=Path(store) if store else scratch / "store", out=Path(out) if out else scratch / "bundle"
+        )
+        return _run(loaded, dataset, model, replace(place, workers=workers or None, inline=workers == 0), bool(out))
+
+
+def _run(loaded: Loaded, dataset: Dataset, model: Any, place: auditing.Options, reports: bool) -> Record:
+    Store(place.store).write_dataset(dataset)
+    options = replace(
+        place,
+        models={"model": model},
+        formats=("html", "md") if reports else (),
+        command=f"auditor.audit({type(model).__name__}, data, profile={loaded.config.profile!r})",
+    )
+    return auditing.run(loaded, options, data=dataset.facts()).facts.record
+
+
+def _checked(model: Any, data: Dataset | Mapping[str, np.ndarray], *, seed: int, outputs: Outputs) -> Dataset:
+    """The data, after a look at whether the model is a classifier for it."""
     from auditor.datasets import from_arrays
     from auditor.subjects import wrap
     from auditor.surroundings import own_copy, own_random_state
 
     dataset = data if isinstance(data, Dataset) else from_arrays(data)
     with own_random_state(seed):
-        wrap(own_copy(model), dataset, outputs=outputs)  # refuses early what is no classifier for this data
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        place = Path(store) if store else scratch / "store"
-        kept = Store(place)
-        kept.write_dataset(dataset)
-        loaded = _configuration(
-            model, dataset, profile=profile, name=name, seed=seed, outputs=outputs, probes=probes, policy=policy
-        )
-        options = auditing.Options(
-            store=place,
-            out=Path(out) if out else scratch / "bundle",
-            workers=workers or None,
-            inline=workers == 0,
-            models={"model": model},
-            formats=("html", "md") if out else (),
-            command=f"auditor.audit({type(model).__name__}, data, profile={profile!r})",
-        )
-        facts: Facts = auditing.run(loaded, options, data=dataset.facts()).facts
-        return facts.record
+        wrap(own_copy(model), dataset, outputs=outputs)
+    return dataset
 
 
 def _configuration(

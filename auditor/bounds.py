@@ -44,8 +44,7 @@ def decide(number: Estimated, direction: Direction, threshold: float) -> Decisio
     low, high = _ends(number)
     if low is None or high is None:
         return Decision(
-            "inconclusive",
-            f"{number.value:.4g} has no interval and is not exact: nothing can be decided by it",
+            "inconclusive", f"{number.value:.4g} has no interval and is not exact: nothing can be decided by it"
         )
     ends = f"[{low:.4g}, {high:.4g}]"
     if direction == "at_least":

@@ -144,10 +144,7 @@ def verdict(contrast: Contrast, delta: float, alpha: float) -> Said:
         return Said(word, f"the difference is {interval}, adjusted p {contrast.adjusted_p:.2g} below {alpha:g}")
     least = contrast.minimum_detectable
     power = "" if least is None else f"; {contrast.pairs} pairs find one of {least:.2g} four times in five"
-    return Said(
-        "inconclusive",
-        f"the difference is {interval}, neither shown nor shown to be within ±{delta:g}{power}",
-    )
+    return Said("inconclusive", f"the difference is {interval}, neither shown nor shown to be within ±{delta:g}{power}")
 
 
 def _unfit(contrast: Contrast) -> str | None:

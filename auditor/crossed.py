@@ -66,10 +66,7 @@ def crossed_mean(table: npt.ArrayLike, confidence: float = 0.95, bounds: tuple[f
 
 
 def crossed_difference(
-    table_a: npt.ArrayLike,
-    table_b: npt.ArrayLike,
-    confidence: float = 0.95,
-    bounds: tuple[float, float] | None = None,
+    table_a: npt.ArrayLike, table_b: npt.ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] | None = None
 ) -> Estimate:
     """How much larger is b's mean than a's, over other seeds and rows? Tables (seeds, rows), paired by both.
 
@@ -114,14 +111,7 @@ def value_mean(values: npt.ArrayLike, half_widths: npt.ArrayLike, confidence: fl
     value, half = float(numbers.mean()), spread.half(confidence)
     p_value = spread.p_value(value) if spread.se else None
     return Estimate(
-        value,
-        value - half,
-        value + half,
-        spread.se,
-        spread.df(confidence),
-        len(numbers),
-        len(numbers),
-        p_value,
+        value, value - half, value + half, spread.se, spread.df(confidence), len(numbers), len(numbers), p_value
     )
 
 
@@ -176,9 +166,7 @@ class _Spread:
         goal = math.log(abs(value))
         return math.exp(
             _falling_zero(
-                lambda u: math.log(self.half(-math.expm1(u))) - goal,
-                math.log(max(near, 1e-13)),
-                math.log(far),
+                lambda u: math.log(self.half(-math.expm1(u))) - goal, math.log(max(near, 1e-13)), math.log(far)
             )
         )
 

@@ -86,8 +86,7 @@ def unseen_interval(
     """Where may a mean lie when all n values seen were the same? See `mean_interval`."""
     if bounds is None:
         bounds = next(
-            (b for b in ((0.0, 1.0), (-1.0, 1.0)) if b[0] <= value <= b[1]),
-            (min(0.0, 2 * value), max(0.0, 2 * value)),
+            (b for b in ((0.0, 1.0), (-1.0, 1.0)) if b[0] <= value <= b[1]), (min(0.0, 2 * value), max(0.0, 2 * value))
         )
     unseen = unseen_share(n, confidence)
     return value - unseen * (value - bounds[0]), value + unseen * (bounds[1] - value)

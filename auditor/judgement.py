@@ -54,14 +54,11 @@ def judge(
 ) -> Findings:
     """Does this record keep this policy, on this day?
 
-    Each rule meets each target (a group of seeded subjects, or one subject without seed) and each set of
-    coordinates that it matches; each such meeting is a finding, and a meeting without evidence is
-    `not-assessed`. `subjects: any` asks that one target meet every rule that speaks of it: then the
-    findings of worse targets do not count.
+    Each rule meets each target (a group of seeded subjects, or one subject without seed) and each set of coordinates
+    that it matches: a finding, `not-assessed` without evidence. `subjects: any` asks that one target meet every rule.
 
-    Exit code, in this order: 4 when the audit did not complete; 1 when a finding that counts failed, or was
-    not assessed and had to be; 3 when one is undecided, anything errored or nothing at all was assessed;
-    else 0.
+    Exit code, in this order: 4 when the audit did not complete; 1 when a finding that counts failed, or was not
+    assessed and had to be; 3 when one is undecided, anything errored or nothing at all was assessed; else 0.
 
     Raises:
         UnknownNameError: a metric that no probe has.
@@ -80,10 +77,7 @@ def judge(
         verdict=verdict.name,
         exit_code=verdict.exit_code,
         findings=findings,
-        policy={
-            **policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}),
-            "sha256": policy_sha256,
-        },
+        policy=policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}) | {"sha256": policy_sha256},
         summary=summarise(findings, policy, facts.record),
         notes=waived.notes,
         contrasts=tuple(_contrast(c, bench.now, contrast_delta, alpha) for c in facts.record.contrasts),
@@ -182,8 +176,7 @@ def _rule(rule: Rule, target: Target, m: Measurement, bench: Bench) -> Ruling:
     """The ruling on one measurement, after asking whether it may be relied on at all."""
     if m.seeds is not None and m.seeds < len(target.members):
         return Ruling(
-            "not-assessed",
-            f"only {m.seeds} of {len(target.members)} members have it: {_without(target, m, bench)}",
+            "not-assessed", f"only {m.seeds} of {len(target.members)} members have it: {_without(target, m, bench)}"
         )
     trust = bench.now.trust(m.probe, target)
     if trust.reliability == "invalid":
@@ -261,10 +254,7 @@ def _finding(rule: Rule, bench: Bench, ruling: Ruling, subject: str | None, at: 
         settle=ruling.settle,
         on_not_assessed=rule.on_not_assessed,
         fingerprint=_fingerprint(rule, subject, at),
-        references={
-            **(entry.references if entry else {}),
-            **({"policy": rule.supports} if rule.supports else {}),
-        },
+        references={**(entry.references if entry else {}), **({"policy": rule.supports} if rule.supports else {})},
     )
 
 

@@ -69,14 +69,7 @@ class Linf(Probe):
             raise ConfigError(f"{self.id}: epsilons is empty; name at least one, such as 8/255")
         for text in self.epsilons:
             radius(text)
-        for name in (
-            "samples",
-            "cull_steps",
-            "blind_queries",
-            "label_rows",
-            "label_iterations",
-            "batch_size",
-        ):
+        for name in ("samples", "cull_steps", "blind_queries", "label_rows", "label_iterations", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{self.id}: {name} is {getattr(self, name)}; it must be at least 1")
         for name in ("targets", "target_steps", "queries"):

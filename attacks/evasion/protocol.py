@@ -135,13 +135,7 @@ def _nearest(bench: Bench, standing: Standing, probe: "Linf") -> torch.Tensor:
 
 
 def _doubts(
-    bench: Bench,
-    clean: _Clean,
-    standing: Standing,
-    probe: "Linf",
-    path: Path,
-    gains: Gains,
-    nearest: torch.Tensor,
+    bench: Bench, clean: _Clean, standing: Standing, probe: "Linf", path: Path, gains: Gains, nearest: torch.Tensor
 ) -> list[Caveat]:
     rows = np.flatnonzero(~clean.broken)
     point = nearest if path == "labels" else standing.point

@@ -53,28 +53,16 @@ def slope_caveats(found: Slope, rows: int) -> list[Caveat]:
     """What the gradients at clean rows say about an attack that follows them."""
     if found.missing:
         return [
-            _caveat(
-                "no_gradient_path",
-                "suspicious",
-                f"white box not run: {found.missing}; random search used instead",
-            )
+            _caveat("no_gradient_path", "suspicious", f"white box not run: {found.missing}; random search used instead")
         ]
     caveats = []
     if found.zero > 0.05:
         caveats.append(
-            _caveat(
-                "zero_gradient",
-                "suspicious",
-                f"gradient exactly zero at {found.zero:.1%} of {rows} clean rows",
-            )
+            _caveat("zero_gradient", "suspicious", f"gradient exactly zero at {found.zero:.1%} of {rows} clean rows")
         )
     if found.unreadable > 0:
         caveats.append(
-            _caveat(
-                "non_finite",
-                "suspicious",
-                f"gradient not finite at {found.unreadable:.1%} of {rows} clean rows",
-            )
+            _caveat("non_finite", "suspicious", f"gradient not finite at {found.unreadable:.1%} of {rows} clean rows")
         )
     return caveats
 
@@ -153,11 +141,7 @@ def full_range_caveats(tried: Mask, standing: Mask, broken_earlier: Mask) -> lis
     back = int((standing & tried & broken_earlier).sum())
     if back >= 3:
         caveats.append(
-            _caveat(
-                "not_monotone",
-                "suspicious",
-                f"{back} rows that broke in a small ball stood in the whole range",
-            )
+            _caveat("not_monotone", "suspicious", f"{back} rows that broke in a small ball stood in the whole range")
         )
     return caveats
 

@@ -67,7 +67,5 @@ def _space(case: Case, x: Array) -> Floats:
 
 def _left_out(name: str, needed: str) -> Caveat:
     return Caveat(
-        flag=f"{name}_left_out",
-        severity="info",
-        evidence=f"{name} needs {needed}, which this subject does not give",
+        flag=f"{name}_left_out", severity="info", evidence=f"{name} needs {needed}, which this subject does not give"
     )

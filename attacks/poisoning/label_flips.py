@@ -123,13 +123,7 @@ def _effects(case: Case, rate: float, j: int, clean: Flags, correct: Flags) -> l
     return [
         case.proportion("accuracy", correct, column=f"correct:{j}", at=at),
         case.number(
-            "accuracy_drop",
-            drop.value,
-            drop.low,
-            drop.high,
-            n=len(correct),
-            column=f"contribution:{j}",
-            at=at,
+            "accuracy_drop", drop.value, drop.low, drop.high, n=len(correct), column=f"contribution:{j}", at=at
         ),
     ]
 

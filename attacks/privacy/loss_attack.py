@@ -89,9 +89,6 @@ def accuracy_gap(members: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_], 
         low=value - float(np.hypot(inside - low_in, high_out - outside)),
         high=value + float(np.hypot(high_in - inside, outside - low_out)),
         contribution=np.concatenate(
-            [
-                value + total / len(members) * (members - inside),
-                value - total / len(others) * (others - outside),
-            ]
+            [value + total / len(members) * (members - inside), value - total / len(others) * (others - outside)]
         ),
     )

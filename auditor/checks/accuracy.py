@@ -65,9 +65,7 @@ class Accuracy(Probe):
         )
         columns = {"correct": correct[:, None], "contribution": contribution}
         return Outcome(
-            measurements,
-            Samples(data.test_rows, label, prediction, columns),
-            _caveats(case, outputs, correct),
+            measurements, Samples(data.test_rows, label, prediction, columns), _caveats(case, outputs, correct)
         )
 
 

@@ -83,15 +83,10 @@ class Calibration(Probe):
             case.data.test_rows,
             case.data.y_test,
             predicted_labels(outputs),
-            {
-                "contribution": contribution,
-                "score": _spread(len(outputs), stated.rows, stated.confidence)[:, None],
-            },
+            {"contribution": contribution, "score": _spread(len(outputs), stated.rows, stated.confidence)[:, None]},
         )
         return Outcome(
-            _measure(case, contribution, errors, scaled),
-            samples,
-            _caveats(stated, errors, scaled, len(outputs)),
+            _measure(case, contribution, errors, scaled), samples, _caveats(stated, errors, scaled, len(outputs))
         )
 
     def _error(self, case: Case, stated: "_Stated", binning: Binning) -> BinnedError:
@@ -176,12 +171,7 @@ def _columns(count: int, stated: _Stated, errors: _Errors, scaled: _Scaled | Non
 def _measure(case: Case, contribution: Floats, errors: _Errors, scaled: _Scaled | None) -> tuple[Measurement, ...]:
     def binned(metric: str, error: BinnedError, column: int) -> Measurement:
         return case.number(
-            metric,
-            error.value,
-            error.low,
-            error.high,
-            n=len(error.contributions),
-            column=f"contribution:{column}",
+            metric, error.value, error.low, error.high, n=len(error.contributions), column=f"contribution:{column}"
         )
 
     found = [

@@ -44,21 +44,9 @@ def dataset(
     _check_keys(arrays, place)
     raw = {key: _inputs(arrays[key], f"{place}: {key}") for key in arrays if key.startswith("x_")}
     labels = {key: _labels(arrays[key], f"{place}: {key}") for key in arrays if not key.startswith("x_")}
-    for key in REQUIRED:
-        if len(raw.get(key, labels.get(key, ()))) == 0:
-            raise DataError(f"{place}: {key} is empty; an audit needs rows to train on and rows to test")
-    for key, value in raw.items():
-        if value.shape[1:] != raw["x_test"].shape[1:]:
-            raise DataError(
-                f"{place}: {key} has rows of shape {value.shape[1:]}; the test rows have {raw['x_test'].shape[1:]}"
-            )
+    _check_shapes(raw, labels, place)
     scale = _scale(raw, bounds, place)
     x = {key: scale.apply(value) for key, value in raw.items()}
-    for key, value in labels.items():
-        if key.startswith(GROUPS) and value.shape != (len(x["x_test"]),):
-            raise DataError(
-                f"{place}: {key} has shape {value.shape}; expected one group a test row, ({len(x['x_test'])},)"
-            )
     return Dataset(
         name,
         x["x_train"],
@@ -72,6 +60,19 @@ def dataset(
         ood={key.removeprefix(OOD): value for key, value in x.items() if key.startswith(OOD)},
         groups={key.removeprefix(GROUPS): value for key, value in labels.items() if key.startswith(GROUPS)},
     )
+
+
+def _check_shapes(raw: Mapping[str, np.ndarray], labels: Mapping[str, Labels], place: str) -> None:
+    for key in REQUIRED:
+        if len(raw.get(key, labels.get(key, ()))) == 0:
+            raise DataError(f"{place}: {key} is empty; an audit needs rows to train on and rows to test")
+    rows, shape = len(raw["x_test"]), raw["x_test"].shape[1:]
+    for key, value in raw.items():
+        if value.shape[1:] != shape:
+            raise DataError(f"{place}: {key} has rows of shape {value.shape[1:]}; the test rows have {shape}")
+    for key, group in labels.items():
+        if key.startswith(GROUPS) and group.shape != (rows,):
+            raise DataError(f"{place}: {key} has shape {group.shape}; expected one group a test row, ({rows},)")
 
 
 def split(x: npt.ArrayLike, y: npt.ArrayLike, test_share: float, place: str) -> dict[str, npt.ArrayLike]:

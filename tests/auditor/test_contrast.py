@@ -95,18 +95,8 @@ def test_a_groups_measurement_is_the_crossed_mean_of_its_members() -> None:
     answers = outcomes(0.4)
     found = group_measurement(measured(0.4), group("net/sgd", answers), 0.95)
     expected = crossed_mean(answers, 0.95, (0.0, 1.0))
-    assert (found.value, found.low, found.high) == (
-        pytest.approx(answers.mean()),
-        expected.low,
-        expected.high,
-    )
-    assert (found.of, found.kind, found.seeds, found.n, found.column) == (
-        "net/sgd",
-        "estimate",
-        5,
-        1500,
-        None,
-    )
+    assert (found.value, found.low, found.high) == (pytest.approx(answers.mean()), expected.low, expected.high)
+    assert (found.of, found.kind, found.seeds, found.n, found.column) == ("net/sgd", "estimate", 5, 1500, None)
     assert (found.at, found.better, found.metric) == ({"epsilon": 0.1}, "higher", "robust_accuracy")
 
 

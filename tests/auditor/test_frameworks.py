@@ -46,12 +46,7 @@ def cells(rec: Record, attestations: dict[str, str] | None = None) -> dict[str, 
 
 def test_the_rmf_has_its_72_subcategories_19_categories_and_4_functions() -> None:
     rmf = load("nist-ai-rmf")
-    assert Counter(i.id.split()[0] for i in rmf.items) == {
-        "GOVERN": 19,
-        "MAP": 18,
-        "MEASURE": 22,
-        "MANAGE": 13,
-    }
+    assert Counter(i.id.split()[0] for i in rmf.items) == {"GOVERN": 19, "MAP": 18, "MEASURE": 22, "MANAGE": 13}
     assert len({i.id for i in rmf.items}) == 72
     assert len([g for g in rmf.groups if g.parent]) == 19
     assert [g.id for g in rmf.groups if not g.parent] == ["GOVERN", "MAP", "MEASURE", "MANAGE"]
@@ -145,8 +140,7 @@ def test_what_people_alone_can_say_is_attested_or_not_assessed() -> None:
     person = "A. Person, 2026-11-20: done"
     assert cells(record(result()))["GOVERN 2.2"].state == "not assessed"
     said = cells(
-        record(result()),
-        {"GOVERN 2.2": person, "MEASURE 2.7": person, "MAP 2.2": person, "MEASURE 2.10": person},
+        record(result()), {"GOVERN 2.2": person, "MEASURE 2.7": person, "MAP 2.2": person, "MEASURE 2.10": person}
     )
     assert (said["GOVERN 2.2"].state, said["GOVERN 2.2"].reason) == ("attested", person)
     assert said["MEASURE 2.7"].state == "measured"

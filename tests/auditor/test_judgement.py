@@ -17,25 +17,11 @@ from auditor.catalogue import Catalogue, MetricEntry, ProbeEntry
 from auditor.errors import ConfigError, UnknownNameError
 from auditor.judgement import judge
 from auditor.policy import Finding, Findings, Policy, Rule, Waiver, Waivers
-from auditor.record import (
-    AuditRecord,
-    Caveat,
-    Contrast,
-    DatasetRecord,
-    Measurement,
-    Record,
-    Result,
-    SubjectRecord,
-)
+from auditor.record import AuditRecord, Caveat, Contrast, DatasetRecord, Measurement, Record, Result, SubjectRecord
 
 DAY = date(2026, 11, 22)
 ROBUST = MetricEntry(
-    name="robust_accuracy",
-    title="Robust accuracy",
-    better="higher",
-    kind="upper-bound",
-    unit="share",
-    at=("epsilon",),
+    name="robust_accuracy", title="Robust accuracy", better="higher", kind="upper-bound", unit="share", at=("epsilon",)
 )
 SUCCESS = MetricEntry(name="attack_success", title="Attack success", better="lower", kind="lower-bound", unit="share")
 CERTIFIED = MetricEntry(name="certified", title="Certified", better="higher", kind="lower-bound", unit="share")
@@ -76,13 +62,7 @@ class Bench:
 
     def result(self, probe: str, subject: str, **more) -> None:
         self.results[probe, subject] = Result(
-            **{
-                "probe": probe,
-                "version": 1,
-                "subject": subject,
-                "outcome": "completed",
-                **more,
-            }
+            **{"probe": probe, "version": 1, "subject": subject, "outcome": "completed", **more}
         )
 
     def measure(
@@ -147,12 +127,7 @@ class Bench:
     @property
     def facts(self) -> Facts:
         return Facts(
-            root=self.root,
-            record=self.record,
-            catalogue=CATALOGUE,
-            timings=Timings(),
-            config={},
-            sha256="f" * 64,
+            root=self.root, record=self.record, catalogue=CATALOGUE, timings=Timings(), config={}, sha256="f" * 64
         )
 
 
@@ -296,9 +271,7 @@ def test_a_suspicious_result_cannot_pass_but_fails_by_its_verified_bound(bench: 
     assert only(ruled(bench.facts)).state == state
 
 
-def test_a_suspicious_certificate_that_falls_short_does_not_fail_because_it_bounds_from_below(
-    bench: Bench,
-) -> None:
+def test_a_suspicious_certificate_that_falls_short_does_not_fail_because_it_bounds_from_below(bench: Bench) -> None:
     bench.measure("m", "proof.certified", 0.15, low=0.1, high=0.2)
     assert only(ruled(bench.facts, rule(metric="proof.certified"))).state == "fail"
     bench.result("proof", "m", reliability="suspicious")
@@ -314,9 +287,7 @@ def test_a_grave_caveat_weighs_even_where_the_result_calls_itself_reliable(bench
 def test_a_caveat_for_information_changes_nothing(bench: Bench) -> None:
     bench.measure("m")
     bench.result(
-        "evasion.linf",
-        "m",
-        caveats=(Caveat(flag="black_box_only", severity="info", evidence="no gradients"),),
+        "evasion.linf", "m", caveats=(Caveat(flag="black_box_only", severity="info", evidence="no gradients"),)
     )
     assert only(ruled(bench.facts)).state == "pass"
 
@@ -352,9 +323,7 @@ def test_a_skipped_or_errored_result_is_not_assessed_with_its_reason(bench: Benc
     assert found.reason == f"m: {outcome} (it needs gradients)"
 
 
-def test_coordinates_that_were_not_measured_are_not_assessed_and_the_measured_ones_named(
-    bench: Bench,
-) -> None:
+def test_coordinates_that_were_not_measured_are_not_assessed_and_the_measured_ones_named(bench: Bench) -> None:
     bench.measure("m", at={"epsilon": 0.05})
     bench.measure("m", at={"epsilon": 0.2})
     found = only(ruled(bench.facts, rule(at={"epsilon": "8/255"})))
@@ -398,10 +367,7 @@ def test_a_rule_that_meets_no_subject_is_not_assessed(bench: Bench) -> None:
 
 def test_a_probe_that_cannot_be_read_is_not_assessed_with_its_error(bench: Bench) -> None:
     found = only(ruled(bench.facts, rule(metric="theirs.broken.metric")))
-    assert (found.state, found.reason) == (
-        "not-assessed",
-        "theirs.broken could not be read: No module named 'theirs'",
-    )
+    assert (found.state, found.reason) == ("not-assessed", "theirs.broken could not be read: No module named 'theirs'")
 
 
 @pytest.mark.parametrize(
@@ -415,11 +381,7 @@ def test_on_not_assessed_chooses_what_absence_costs(bench: Bench, choice: str, v
 
 def test_nothing_assessed_at_all_is_not_a_pass_even_if_every_absence_is_ignored(bench: Bench) -> None:
     found = ruled(bench.facts, rule(on_not_assessed="ignore"))
-    assert (found.verdict, found.exit_code, found.summary) == (
-        "inconclusive",
-        3,
-        "None of 1 rule could be assessed.",
-    )
+    assert (found.verdict, found.exit_code, found.summary) == ("inconclusive", 3, "None of 1 rule could be assessed.")
 
 
 def test_no_mixture_of_trouble_ever_passes(bench: Bench) -> None:
@@ -487,13 +449,7 @@ def three(root: Path) -> Bench:
 
 @pytest.mark.parametrize(
     ("subjects", "verdict", "code"),
-    [
-        ("all", "fail", 1),
-        ("any", "pass", 0),
-        ("good", "pass", 0),
-        ("unsure", "inconclusive", 3),
-        ("*d", "fail", 1),
-    ],
+    [("all", "fail", 1), ("any", "pass", 0), ("good", "pass", 0), ("unsure", "inconclusive", 3), ("*d", "fail", 1)],
 )
 def test_the_scope_chooses_which_subjects_decide(tmp_path: Path, subjects: str, verdict: str, code: int) -> None:
     found = ruled(three(tmp_path).facts, subjects=subjects)
@@ -510,9 +466,7 @@ def test_under_any_one_subject_must_keep_every_rule_by_itself(tmp_path: Path) ->
     assert (found.verdict, found.exit_code) == ("fail", 1)
 
 
-def test_under_any_a_subject_of_which_no_counting_rule_speaks_does_not_stand_in_for_the_others(
-    tmp_path: Path,
-) -> None:
+def test_under_any_a_subject_of_which_no_counting_rule_speaks_does_not_stand_in_for_the_others(tmp_path: Path) -> None:
     made = Bench(tmp_path)
     made.subject("bad")
     made.subject("small", variant="int8")
@@ -603,13 +557,7 @@ def test_an_unknown_metric_is_refused_before_anything_is_judged(bench: Bench) ->
 def test_findings_name_their_policy_and_the_facts_they_judge(bench: Bench) -> None:
     bench.measure("m")
     found = ruled(bench.facts)
-    assert found.policy == {
-        "id": "p",
-        "sha256": "s" * 64,
-        "confidence": 0.95,
-        "fail_on": "high",
-        "subjects": "all",
-    }
+    assert found.policy == {"id": "p", "sha256": "s" * 64, "confidence": 0.95, "fail_on": "high", "subjects": "all"}
     assert (found.facts_sha256, found.as_of) == ("f" * 64, DAY)
     assert found.summary == "The one rule passed."
 
@@ -682,10 +630,7 @@ def with_columns(root: Path, shares: dict[int, float], n: int = 200) -> Bench:
 
 
 def loaded(
-    root: Path,
-    outcomes: np.ndarray,
-    metric: str = "evasion.linf.robust_accuracy",
-    rows: list[str] | None = None,
+    root: Path, outcomes: np.ndarray, metric: str = "evasion.linf.robust_accuracy", rows: list[str] | None = None
 ) -> Bench:
     made = Bench(root)
     made.subject("m")
@@ -905,8 +850,7 @@ def test_a_waiver_of_what_passes_is_unused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "state"),
-    [({"at_least": 0.2}, "waived"), ({"at_least": 0.2001}, "fail"), ({"at_most": 0.1999}, "fail")],
+    ("bound", "state"), [({"at_least": 0.2}, "waived"), ({"at_least": 0.2001}, "fail"), ({"at_most": 0.1999}, "fail")]
 )
 def test_a_waiver_ends_where_the_measured_value_leaves_its_bound(failing: Bench, bound: dict, state: str) -> None:
     found = ruled(failing.facts, waivers=waiver(**{"while": bound}))

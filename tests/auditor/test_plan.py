@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from auditor import plan as planning
-from auditor import sources
+from auditor import planner, sources
 from auditor.auditing import Options, planned
 from auditor.config import load_audit
 from auditor.errors import AuditorError
@@ -89,8 +88,8 @@ def test_source_versions_and_a_third_partys_source_are_part_of_identities(
     assert changed(before, make(third)) == {
         f"trouble.brightness on mlp/{o}/{s}" for o in ("sgd", "adamw") for s in (0, 1)
     }
-    environment = planning.environment()
-    monkeypatch.setattr(planning, "environment", lambda: {**environment, "versions": {"torch": "0"}})
+    environment = planner.environment()
+    monkeypatch.setattr(planner, "environment", lambda: {**environment, "versions": {"torch": "0"}})
     assert changed(plain, make()) == set(by_label(plain))
 
 

@@ -98,10 +98,7 @@ def test_seeded_subjects_are_one_target_and_a_subject_without_seed_is_its_own() 
 def test_an_unseeded_subject_does_not_join_the_group_whose_name_it_bears() -> None:
     loaded = subject("released", "mlp/adamw", None)
     found = targets(record(*ADAMW.members, loaded))
-    assert [(t.id, t.grouped, len(t.members)) for t in found] == [
-        ("mlp/adamw", True, 3),
-        ("released", False, 1),
-    ]
+    assert [(t.id, t.grouped, len(t.members)) for t in found] == [("mlp/adamw", True, 3), ("released", False, 1)]
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,7 @@ from auditor import statistics as s
 from auditor.crossed import Estimate, crossed_difference, crossed_mean, equivalent, value_mean
 from auditor.distributions import beta_share
 
-COUNTS = [
-    (0, 1),
-    (1, 1),
-    (0, 30),
-    (30, 30),
-    (1, 30),
-    (17, 30),
-    (97, 100),
-    (180, 360),
-    (999, 1000),
-    (30000, 60000),
-]
+COUNTS = [(0, 1), (1, 1), (0, 30), (30, 30), (1, 30), (17, 30), (97, 100), (180, 360), (999, 1000), (30000, 60000)]
 
 
 @pytest.mark.parametrize(("successes", "n"), COUNTS)

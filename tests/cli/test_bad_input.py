@@ -116,10 +116,7 @@ def test_what_click_refuses_ends_with_2_as_well(shell: Any, args: tuple[str, ...
             RULE.format("metric: accuracy.acuracy, at_least: 1"),
             "unknown metric 'accuracy.acuracy'; did you mean 'accuracy.accuracy'?",
         ),
-        (
-            RULE.format("metric: accuracy.accuracy"),
-            "rule 'A' needs exactly one of at_least, at_most, regression",
-        ),
+        (RULE.format("metric: accuracy.accuracy"), "rule 'A' needs exactly one of at_least, at_most, regression"),
         (
             RULE.format("metric: accuracy.accuracy, at_leats: 1"),
             "policy.yaml:4: unknown key 'rules.0.at_leats'; did you mean 'at_least'?",
@@ -188,7 +185,7 @@ def test_a_file_that_is_missing_is_named_with_its_path(shell: Any, write_audit: 
             "train: {architecture: mlp, kwargs: {hidden: [8]}, optimizers: [sgd, adamw], "
             "seeds: 2, epochs: 20, tune: off}",
             'load: {format: state-dict, path: net.pt, factory: "nets:make"}',
-        ),
+        )
     )
     assert f"audit.yaml:7: load.path: {shell.folder}/net.pt does not exist" in refused(
         shell, contents, "run", "audit.yaml"

@@ -12,13 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from auditor.attacks.ood.comparison import Layout, average, compare
-from auditor.attacks.ood.formulas import (
-    acceptance_threshold,
-    energy,
-    maximum_softmax,
-    neighbour_distance,
-    unit_length,
-)
+from auditor.attacks.ood.formulas import acceptance_threshold, energy, maximum_softmax, neighbour_distance, unit_length
 from auditor.attacks.ood.scores import Scores
 from auditor.attacks.ood.sets import foreign_sets
 from auditor.dataset import Dataset, Domain
@@ -280,11 +274,7 @@ def test_answers_that_depend_on_the_order_are_suspicious():
 
 def test_labels_alone_leave_msp_and_energy_out_and_say_so():
     outcome = audited(ring(), Namer(4.0), "labels")
-    assert flags(outcome) == [
-        ("energy_left_out", "info"),
-        ("knn_on_inputs", "info"),
-        ("msp_left_out", "info"),
-    ]
+    assert flags(outcome) == [("energy_left_out", "info"), ("knn_on_inputs", "info"), ("msp_left_out", "info")]
     assert {m.at["score"] for m in outcome.measurements} == {"knn"}
     assert value(outcome, "auroc", "knn", "noise") > 0.95
 
