@@ -55,9 +55,8 @@ def judge(
     """Does this record keep this policy, on this day?
 
     Each rule meets each target (a group of seeded subjects, or one subject without seed) and each set of coordinates
-    that it matches: a finding, `not-assessed` without evidence. `subjects: any` asks that one target meet every rule.
-
-    Exit code, in this order: 4 when the audit did not complete; 1 when a finding that counts failed, or was not
+    that it matches: a finding, `not-assessed` without evidence. `subjects: any`: one target must meet every rule.
+    Exit code: 4 when the audit did not complete; 1 when a finding that counts failed, or was not
     assessed and had to be; 3 when one is undecided, anything errored or nothing at all was assessed; else 0.
 
     Raises:
@@ -65,10 +64,11 @@ def judge(
         ConfigError: coordinates that a metric has not, a rule against its direction, a waiver without limits.
     """
     check_policy(policy, facts.catalogue)
-    check_waivers(waivers or Waivers(schema="auditor/waivers/1"))
+    accepted = waivers or Waivers(schema="auditor/waivers/1")
+    check_waivers(accepted)
     bench = Bench(policy, facts.catalogue, Evidence(facts), Evidence(baseline) if baseline else None)
     judged = [found for rule in policy.rules for found in _meet(rule, bench)]
-    waived = apply_waivers(judged, waivers or Waivers(schema="auditor/waivers/1"), as_of)
+    waived = apply_waivers(judged, accepted, as_of)
     findings = tuple(sorted(counting(waived.judged, policy), key=order))
     verdict = verdict_of(findings, facts.record)
     return Findings(
