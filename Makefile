@@ -21,6 +21,7 @@ test-browser: .venv/tested      ## the report in headless Chromium, which must b
 
 lint: .venv/tested              ## style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 wheel: .venv/tested             ## build the wheel and check what is in it

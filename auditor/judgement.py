@@ -59,9 +59,8 @@ def judge(
     Exit code: 4 when the audit did not complete; 1 when a finding that counts failed, or was not
     assessed and had to be; 3 when one is undecided, anything errored or nothing at all was assessed; else 0.
 
-    Raises:
-        UnknownNameError: a metric that no probe has.
-        ConfigError: coordinates that a metric has not, a rule against its direction, a waiver without limits.
+    Raises UnknownNameError for a metric that no probe has, ConfigError for coordinates that a metric has not, a rule
+    against its direction, or a waiver without limits.
     """
     check_policy(policy, facts.catalogue)
     accepted = waivers or Waivers(schema="auditor/waivers/1")

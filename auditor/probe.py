@@ -118,7 +118,7 @@ def misfit(default: Any, value: Any) -> str | None:  # JSON values
     if isinstance(default, int):
         return None if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
     if isinstance(default, float):
-        return None if isinstance(value, int | float) else "must be a number"
+        return None if isinstance(value, int | float) and not isinstance(value, bool) else "must be a number"
     if isinstance(default, tuple):
         return None if isinstance(value, list | tuple) else "must be a list"
     return None

@@ -63,9 +63,11 @@ def command(
 
 def exit_code(audited: "Audited", *, no_gate: bool) -> int:
     """130 where it was interrupted, else what the findings say; without the gate, only what was not done counts."""
+    from auditor.verdict import errored
+
     record = audited.facts.record
     if audited.interrupted:
         return 130
     if no_gate:
-        return 4 if not record.audit.complete else 3 if any(r.outcome == "errored" for r in record.results) else 0
+        return 4 if not record.audit.complete else 3 if errored(record) else 0
     return int(audited.findings.exit_code)
