@@ -4,14 +4,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from auditor import auditing
 from auditor.config import Loaded, resolve
 from auditor.dataset import Dataset
-from auditor.documents import Document
+from auditor.documents import Document, Loc, Place
+from auditor.errors import UnknownNameError
 from auditor.record import Record
 from auditor.store import Store
 from auditor.subject import Outputs
@@ -74,6 +75,8 @@ def _checked(model: Any, data: Dataset | Mapping[str, np.ndarray], *, seed: int,
     from auditor.subjects import wrap
     from auditor.surroundings import own_copy, own_random_state
 
+    if outputs not in get_args(Outputs):
+        raise UnknownNameError("outputs", outputs, get_args(Outputs))
     dataset = data if isinstance(data, Dataset) else from_arrays(data)
     with own_random_state(seed):
         wrap(own_copy(model), dataset, outputs=outputs)
@@ -91,7 +94,7 @@ def _configuration(
     probes: Mapping[str, Any] | None,
     policy: str | Path | None,
 ) -> Loaded:
-    values = {
+    values: dict[str, Any] = {
         "schema": "auditor/audit/1",
         "name": name,
         "seed": seed,
@@ -101,4 +104,6 @@ def _configuration(
         "probes": dict(probes or {}),
         "policy": str(Path(policy).resolve()) if policy else None,
     }
-    return resolve(Document("the call of auditor.audit", values), "# made by auditor.audit\n", Path.cwd())
+    call = "the call of auditor.audit"
+    places: dict[Loc, Place] = {("probes", probe): Place(call, 0) for probe in values["probes"]}
+    return resolve(Document(call, values, places), "# made by auditor.audit\n", Path.cwd())

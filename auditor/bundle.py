@@ -22,6 +22,11 @@ from auditor.record import Frozen, Record, Result, canonical_json
 Arrays = dict[str, npt.NDArray[Any]]  # of any number type or text
 Layer = Literal["facts", "judgement", "looks"]
 BELOW: Mapping[Layer, Layer] = {"judgement": "facts", "looks": "judgement"}
+REMEDIES: Mapping[Layer, str] = {
+    "facts": "Run the audit again",
+    "judgement": "Run `auditor gate --save {bundle}`, then `auditor report {bundle}`",
+    "looks": "Run `auditor report {bundle}`",
+}
 UNFINISHED = (".facts-", ".judgement-", ".looks-", ".old-")  # what a writer that was killed leaves behind
 Model = TypeVar("Model", bound=Frozen)
 
@@ -146,16 +151,17 @@ def check_layer(bundle: Path, layer: Layer) -> str:
     """
     root = bundle / layer
     manifest = read_model(root / "manifest.json", Manifest)
+    was, remedy = "was" if layer == "judgement" else "were", REMEDIES[layer].format(bundle=bundle)
     for name, expected in manifest.files.items():
         path = root / name
         if not path.is_file():
-            raise IntegrityError(f"{path} is missing; the {layer} were sealed with it. Run the audit again")
+            raise IntegrityError(f"{path} is missing; the {layer} {was} sealed with it. {remedy}")
         if file_sha256(path) != expected:
-            raise IntegrityError(f"{path} was changed after the {layer} were sealed. Run the audit again")
+            raise IntegrityError(f"{path} was changed after the {layer} {was} sealed. {remedy}")
     extra = sorted(set(_files(root)) - set(manifest.files))
     if extra:
         raise IntegrityError(
-            f"{root / extra[0]} is not among the files the {layer} were sealed with; move it elsewhere"
+            f"{root / extra[0]} is not among the files the {layer} {was} sealed with; move it elsewhere"
         )
     if (below := BELOW.get(layer)) and manifest.below != file_sha256(bundle / below / "manifest.json"):
         raise IntegrityError(

@@ -189,7 +189,7 @@ def resolve(
 ) -> Loaded:
     """A document as a configuration: profile below, flags above. Raises ConfigError with file and line."""
     chosen = profile or str(document.values.get("profile", "standard"))
-    merged = document.over(read_profile(chosen, directory, document))
+    merged = document.over(read_profile(chosen, directory, Document("--profile") if profile else document))
     over = {**(flags or {}), **({"profile": chosen} if profile else {})}
     merged = Document("the command line", over).over(merged)
     config = validated(Document(document.source, merged.values, merged.places), AuditConfig)

@@ -69,7 +69,8 @@ class Terminal:
         self.total = len(plan.units)
         if not self.quiet:
             self.err.print(
-                f"{plan.config.name}: {len(plan.subjects)} subjects, {self.total} units, plan {plan.sha256[:12]}"
+                f"{plan.config.name}: {_count(len(plan.subjects), 'subject')}, {_count(self.total, 'unit')}, "
+                f"plan {plan.sha256[:12]}"
             )
             if self.err.is_terminal:
                 columns = (
@@ -108,7 +109,8 @@ class Terminal:
         """What came out, and where the report is."""
         record, findings = audited.facts.record, audited.findings
         if not self.quiet:
-            self.out.print(groups_table(audited))
+            if record.measurements:
+                self.out.print(groups_table(audited))
             if record.contrasts:
                 self.out.print(contrasts_table(audited))
             self.out.print(findings_table(findings.findings))
@@ -134,6 +136,10 @@ class Watcher:
     def __call__(self, unit: "Unit", status: str, reason: str) -> None:
         """Show one unit's end."""
         self.terminal.unit(unit, status, reason)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def groups_table(audited: "Audited") -> Table:

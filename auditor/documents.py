@@ -17,13 +17,13 @@ Loc = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """A file and a line in it, from 1."""
+    """A file and a line in it, from 1; 0 for what stands in no file."""
 
     source: str
     line: int
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.line}"
+        return f"{self.source}:{self.line}" if self.line else self.source
 
 
 @dataclass(frozen=True)

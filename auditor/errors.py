@@ -31,7 +31,8 @@ class UnknownNameError(AuditorError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         choices = sorted(known)
-        near = get_close_matches(name, choices, n=1, cutoff=0.5)
+        lower = {c.lower(): c for c in reversed(choices)}
+        near = [lower[n] for n in get_close_matches(name.lower(), lower, n=1, cutoff=0.5)]
         hint = f"did you mean {near[0]!r}?" if near else "known: " + (", ".join(choices) or "none")
         super().__init__(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {hint}")
 

@@ -1,6 +1,6 @@
 """From what each subject's rows said to the numbers of a group."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -10,10 +10,9 @@ import numpy.typing as npt
 from auditor.crossed import Estimate, crossed_mean, value_mean
 from auditor.distributions import normal_quantile
 from auditor.errors import AuditorError
-from auditor.record import Measurement, Unit
+from auditor.record import RANGES, Measurement, Unit
 
 Floats = npt.NDArray[np.float64]
-RANGES: Mapping[Unit | None, tuple[float, float]] = {"share": (0.0, 1.0), "difference": (-1.0, 1.0)}
 
 
 class NotComparableError(AuditorError):

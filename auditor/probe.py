@@ -13,7 +13,7 @@ import numpy.typing as npt
 from auditor.dataset import Array, Dataset, Domain, Labels
 from auditor.errors import ModelError
 from auditor.recipe import Fit, Recipe
-from auditor.record import Better, Caveat, Coordinate, DatasetRecord, Kind, Measurement, Unit
+from auditor.record import RANGES, Better, Caveat, Coordinate, DatasetRecord, Kind, Measurement, Unit
 from auditor.seeds import Role, Seeds
 from auditor.statistics import clopper_pearson, mean_interval
 from auditor.subject import Access, Counted, Counts, Subject, margins, predicted_labels
@@ -219,11 +219,18 @@ class Case:
         column: str | None,
         at: Mapping[str, Coordinate] = {},
     ) -> Measurement:
-        """A mean of contributions (N,), with the t interval; contributions that are NaN stand for rows not asked."""
+        """A mean of contributions (N,), with the t interval; contributions that are NaN stand for rows not asked.
+
+        A share's interval lies within [0, 1], though contributions may not.
+        """
         asked = contributions[~np.isnan(contributions)].astype(np.float64)
+        value = float(asked.mean())
         ends = mean_interval(asked, self.confidence)
-        low, high = (end if math.isfinite(end) else None for end in ends)  # one value alone bounds nothing
-        return self.number(metric, float(asked.mean()), low, high, n=len(asked), column=column, at=at)
+        if not all(map(math.isfinite, ends)):  # one value alone bounds nothing
+            return self.number(metric, value, None, None, n=len(asked), column=column, at=at)
+        least, most = RANGES.get(self._declared(metric).unit, ends)
+        low, high = min(max(ends[0], least), value), max(min(ends[1], most), value)
+        return self.number(metric, value, low, high, n=len(asked), column=column, at=at)
 
     def number(
         self,
@@ -237,8 +244,7 @@ class Case:
         at: Mapping[str, Coordinate] = {},
     ) -> Measurement:
         """Any number of this probe's declared metrics, with an interval found elsewhere."""
-        declared = next((m for m in self.probe.metrics if m.name == metric), None)
-        assert declared is not None, f"{self.probe.id} declares no metric {metric!r}"
+        declared = self._declared(metric)
         return Measurement(
             of=self.of,
             probe=self.probe.id,
@@ -253,6 +259,11 @@ class Case:
             kind=declared.kind,
             column=column,
         )
+
+    def _declared(self, metric: str) -> Metric:
+        declared = next((m for m in self.probe.metrics if m.name == metric), None)
+        assert declared is not None, f"{self.probe.id} declares no metric {metric!r}"
+        return declared
 
 
 def stratified(y: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ The record is canonical JSON without times, machines or paths, so that the same 
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Better = Literal["higher", "lower", "neither"]
 Unit = Literal["share", "difference", "number"]  # a share lies in [0, 1]; a difference is one of two shares
+RANGES: Mapping[Unit | None, tuple[float, float]] = {"share": (0.0, 1.0), "difference": (-1.0, 1.0)}
 Kind = Literal["exact", "upper-bound", "lower-bound", "estimate"]
 OutcomeName = Literal["completed", "skipped", "errored"]
 Reliability = Literal["reliable", "suspicious", "invalid"]

@@ -155,6 +155,8 @@ def _train_section(data: Dataset) -> str:
 def _load_section(folder: Path, model: Path, factory: str | None) -> str:
     if not model.is_file():
         raise ConfigError(f"--model: {model} does not exist")
+    if model.suffix in (".pkl", ".pickle", ".joblib"):
+        raise ConfigError(f"--model: {model.name} is a pickle, which runs code on loading; save it with skops.io.dump")
     kind = "sklearn" if model.suffix == ".skops" else "state-dict"
     if kind == "state-dict" and factory is None:
         raise ConfigError(

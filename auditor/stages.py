@@ -23,6 +23,7 @@ def judged(
     baseline: Observed | None = None,
     as_of: date | None = None,
     source: str = "inputs/policy.yaml",
+    waivers_source: str = "inputs/waivers.yaml",
 ) -> Findings:
     """The findings on these facts: by the policy, waivers and baseline in the bundle, or by others."""
     text = policy_text or facts.input_text("policy.yaml")
@@ -34,7 +35,7 @@ def judged(
         facts,
         load_policy(text, source),
         policy_sha256=text_digest(text),
-        waivers=load_waivers(waivers, "waivers") if waivers else None,
+        waivers=load_waivers(waivers, waivers_source) if waivers else None,
         baseline=baseline or facts.baseline(),
         as_of=as_of or datetime.now(UTC).date(),
         contrast_delta=contrasts.get("delta", 0.02),

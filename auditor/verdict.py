@@ -90,7 +90,8 @@ def summarise(findings: Sequence[Finding], policy: Policy, record: Record) -> st
     if not any(parts):
         parts = [_kept(findings, policy, total)]
     if count := errored(record):
-        parts.append(f"{count} part{'s' if count > 1 else ''} of the audit ended in an error")
+        what = "ended in an error" if record.audit.complete else "did not run to the end"
+        parts.append(f"{count} part{'s' if count > 1 else ''} of the audit {what}")
     if not record.audit.complete:
         parts.append("the audit did not complete")
     return "; ".join(p for p in parts if p) + "."

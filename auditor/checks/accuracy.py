@@ -33,7 +33,7 @@ class Accuracy(Probe):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", "Accuracy", "higher", headline=True),
         Metric("balanced_accuracy", "Balanced accuracy", "higher"),
-        Metric("macro_f1", "Macro F1", "higher", unit="number"),
+        Metric("macro_f1", "Macro F1", "higher"),
         Metric("class_accuracy", "Accuracy on one class", "higher", at=("class",)),
     )
     blind_spots: ClassVar[tuple[str, ...]] = (

@@ -44,6 +44,7 @@ def command(
         policy_text=bar,
         waivers_text=accepted,
         source=str(policy or "inputs/policy.yaml"),
+        waivers_source=str(waivers or "inputs/waivers.yaml"),
         baseline=before,
         as_of=as_of.date() if as_of else None,
     )

@@ -70,6 +70,10 @@ def _check_shapes(raw: Mapping[str, np.ndarray], labels: Mapping[str, Labels], p
     for key, value in raw.items():
         if value.shape[1:] != shape:
             raise DataError(f"{place}: {key} has rows of shape {value.shape[1:]}; the test rows have {shape}")
+    for part in ("train", "test"):
+        x, y = raw[f"x_{part}"], labels[f"y_{part}"]
+        if len(x) != len(y):
+            raise DataError(f"{place}: y_{part} has shape {y.shape}; expected ({len(x)},), one label a row of x_{part}")
     for key, group in labels.items():
         if key.startswith(GROUPS) and group.shape != (rows,):
             raise DataError(f"{place}: {key} has shape {group.shape}; expected one group a test row, ({rows},)")

@@ -1,6 +1,7 @@
 """The one door for model files: nothing in a file is run unless the audit says that it trusts pickle."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_never
@@ -23,6 +24,7 @@ SKOPS, PICKLE = (".skops",), (".pkl", ".pickle", ".joblib")
 LFS_POINTER = b"version https://git-lfs"
 SHOWN = 5  # names an error lists
 TRIED_ROWS = 8
+ANSI = re.compile(r"\x1b\[[0-9;]*m")  # torch colours its messages
 FILE = frozenset({Access.FILE})
 TORCH_STARTS = (b"PK", b"\x80\x02")  # a zip, or the pickle of torch before 1.6
 
@@ -171,7 +173,7 @@ def _from_pickle(path: Path) -> Any:  # whatever the file holds
 
 def _first(error: BaseException) -> str:
     """The first line of what an error says."""
-    return (str(error).splitlines() or [""])[0][:200]
+    return (ANSI.sub("", str(error)).splitlines() or [""])[0][:200]
 
 
 def _listed(suffixes: tuple[str, ...]) -> str:

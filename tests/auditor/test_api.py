@@ -14,7 +14,7 @@ from torch import nn
 
 import auditor
 from auditor.bundle import read_facts
-from auditor.errors import AuditorError, DataError, ModelError
+from auditor.errors import AuditorError, DataError, ModelError, UnknownNameError
 from auditor.stages import verify
 
 PROBES = {"accuracy": {}, "calibration": {}}
@@ -160,3 +160,8 @@ def test_a_model_that_fails_inside_is_errored_in_the_record(iris: Any, only: Any
     record = auditor.audit(Late(), iris, **only)
     assert any(r.outcome == "errored" and "out of luck" in (r.reason or "") for r in record.results)
     assert record.audit.complete
+
+
+def test_an_unknown_kind_of_outputs_is_refused_by_name() -> None:
+    with pytest.raises(UnknownNameError, match="unknown outputs 'logit'; did you mean 'logits'"):
+        auditor.audit(torch.nn.Linear(2, 2), {}, outputs="logit")  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ class Nothing(Probe):
     id: ClassVar[str] = "nothing"
     title: ClassVar[str] = "Nothing"
     family: ClassVar[str] = "none"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("score", "Score", "higher", kind="exact"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("score", "Score", "higher", unit="number", kind="exact"),)
 
     def run(self, case: Case) -> Outcome:
         return Outcome(())

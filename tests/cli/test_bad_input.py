@@ -159,7 +159,7 @@ def broken_arrays(how: str) -> dict[str, np.ndarray]:
     ("how", "message"),
     [
         ("shape", "x_train has rows of shape (4,)"),
-        ("length", "y_train has shape (19,); expected (20,)"),
+        ("length", "rows.npz: y_train has shape (19,); expected (20,)"),
         ("labels", "y_test[3] is 2, outside the 2 classes 0 to 1"),
         ("nan", "x_train has 1 values that are not finite, the first at (7, 2); remove or impute them"),
         ("empty", "x_test is empty; an audit needs rows to train on and rows to test"),

@@ -49,7 +49,7 @@ def edit_manifest(bundle: Path) -> str:
 def edit_findings(bundle: Path) -> str:
     path = bundle / "judgement/findings.json"
     path.write_bytes(path.read_bytes().replace(b'"fail"', b'"pass"').replace(b'"inconclusive"', b'"pass"') + b" ")
-    return "judgement/findings.json was changed after the judgement were sealed"
+    return "judgement/findings.json was changed after the judgement was sealed"
 
 
 def add_file(bundle: Path) -> str:

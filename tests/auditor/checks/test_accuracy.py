@@ -113,3 +113,13 @@ def test_the_confusion_matrix_is_in_the_samples(accuracy):
     np.add.at(matrix, (samples.label, samples.prediction), 1)
     expected = [[int(((label == a) & (answers.argmax(1) == b)).sum()) for b in range(5)] for a in range(5)]
     assert matrix.tolist() == expected
+
+
+def test_the_interval_of_an_average_of_shares_stays_within_them(accuracy):
+    label = np.arange(60) % 3
+    answers = np.eye(3)[label]
+    answers[0] = answers[0][::-1]
+    found = accuracy(answers, label)
+    for metric in ("balanced_accuracy", "macro_f1"):
+        one = values(found, metric)[""]
+        assert 0.9 < one.low < one.value < one.high == 1.0
