@@ -6,6 +6,8 @@ from typing import Literal
 from auditor.record import Kind
 from auditor.statistics import samples_to_settle
 
+HOPELESS = 1000  # so many times the samples there are is no advice
+
 Direction = Literal["at_least", "at_most"]
 
 
@@ -81,6 +83,8 @@ def _settle(number: Estimated, threshold: float, low: float, high: float) -> str
     total = samples_to_settle(number.value, threshold, have, half)
     if total is None:
         return f"no number of {unit}s would settle it while the value stays on the threshold"
+    if total > HOPELESS * have:
+        return f"over {HOPELESS} times as many {unit}s would be needed: the value lies almost on the threshold"
     more = max(1, total - have)
     return f"about {more} more {unit}{'s' if more > 1 else ''} would settle it, if the value stays"
 

@@ -149,6 +149,15 @@ def check_layer(bundle: Path, layer: Layer) -> str:
 
     Raises IntegrityError naming the first difference.
     """
+    manifest = _check_files(bundle, layer)
+    if (below := BELOW.get(layer)) and manifest.below != file_sha256(bundle / below / "manifest.json"):
+        raise IntegrityError(
+            f"{bundle / layer} was made from other {below} than this bundle holds; run `auditor report {bundle}` again"
+        )
+    return file_sha256(bundle / layer / "manifest.json")
+
+
+def _check_files(bundle: Path, layer: Layer) -> Manifest:
     root = bundle / layer
     manifest = read_model(root / "manifest.json", Manifest)
     was, remedy = "was" if layer == "judgement" else "were", REMEDIES[layer].format(bundle=bundle)
@@ -163,11 +172,7 @@ def check_layer(bundle: Path, layer: Layer) -> str:
         raise IntegrityError(
             f"{root / extra[0]} is not among the files the {layer} {was} sealed with; move it elsewhere"
         )
-    if (below := BELOW.get(layer)) and manifest.below != file_sha256(bundle / below / "manifest.json"):
-        raise IntegrityError(
-            f"{root} was made from other {below} than this bundle holds; run `auditor report {bundle}` again"
-        )
-    return file_sha256(root / "manifest.json")
+    return manifest
 
 
 def file_sha256(path: Path) -> str:
@@ -256,7 +261,7 @@ def _replace(new: Path, place: Path) -> None:
 def claim(bundle: Path, plan_sha256: str) -> None:
     """Make this audit's folder, or make sure that it is empty or holds the same plan.
 
-    Raises ConfigError, changing nothing.
+    Raises ConfigError or, for a bundle that was edited by hand, IntegrityError; changing nothing.
     """
     if not bundle.exists():
         _make(bundle)
@@ -266,6 +271,7 @@ def claim(bundle: Path, plan_sha256: str) -> None:
     _put_back(bundle)
     record = bundle / "facts" / "record.json"
     if record.is_file():
+        _refuse_edited(bundle)
         held = read_model(record, Record).audit
         if held.plan_sha256 != plan_sha256:
             raise ConfigError(
@@ -279,6 +285,16 @@ def claim(bundle: Path, plan_sha256: str) -> None:
         raise ConfigError(f"{bundle} is not empty and holds no audit; choose another folder with --out")
     for left in (p for p in bundle.iterdir() if p.name.startswith(UNFINISHED)):
         shutil.rmtree(left)
+
+
+def _refuse_edited(bundle: Path) -> None:
+    layers: tuple[Layer, ...] = ("facts", "judgement", "looks")
+    for layer in (one for one in layers if (bundle / one).exists()):
+        try:
+            _check_files(bundle, layer)
+        except IntegrityError as error:
+            elsewhere = " into another folder (--out)" if layer == "facts" else ""
+            raise IntegrityError(f"{error}{elsewhere}; nothing was overwritten") from None
 
 
 def _put_back(bundle: Path) -> None:

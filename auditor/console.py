@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from auditor.job import INHERITED
 from auditor.policy import Finding, Findings, State
 from auditor.record import Contrast, Measurement, Record
 from auditor.statistics import mean_interval
@@ -91,7 +92,7 @@ class Terminal:
         self.seen += 1
         self.cached += status == "cached"
         if status == "failed":
-            self.err.print(f"[red]errored[/] {escape(unit.label)}: {escape(reason)}", soft_wrap=True)
+            self._errored(unit, reason)
         if self.quiet or status == "cached":
             self._advance(unit)
             return
@@ -100,6 +101,11 @@ class Terminal:
             self.err.print(
                 f"{self.seen:>5}/{self.total}  {time.perf_counter() - self.started:6.1f} s  {escape(unit.label)}"
             )
+
+    def _errored(self, unit: "Unit", reason: str) -> None:
+        """A line for what failed itself; what only needed it is counted in the summary."""
+        if not reason.startswith(INHERITED):
+            self.err.print(f"[red]errored[/] {escape(unit.label)}: {escape(reason)}", soft_wrap=True)
 
     def _advance(self, unit: "Unit") -> None:
         if self.progress is not None and self.task is not None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from auditor.bundle import UnitTiming
-from auditor.job import Failure, Job
+from auditor.job import INHERITED, Failure, Job
 from auditor.plan import Plan, Unit
 from auditor.store import Store
 
@@ -138,11 +138,7 @@ class Engine:
 
     def _inherited(self, identity: str) -> Failure:
         cause, unit = self.failures[identity], self.plan.units[identity]
-        reason = (
-            cause.reason
-            if cause.reason.startswith("what it needs")
-            else f"what it needs failed: {unit.label}: {cause.reason}"
-        )
+        reason = cause.reason if cause.reason.startswith(INHERITED) else f"{INHERITED}: {unit.label}: {cause.reason}"
         return Failure(reason)
 
     def _done(self, unit: Unit, status: Status) -> None:

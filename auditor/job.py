@@ -6,6 +6,8 @@ from typing import Any
 
 from auditor.plan import Unit
 
+INHERITED = "what it needs failed"  # how the reason of a unit begins that never ran because another failed
+
 
 @dataclass(frozen=True)
 class Job:

@@ -111,12 +111,17 @@ def test_findings_that_do_not_follow_from_the_facts_are_found_even_when_sealed(s
     assert "is not what its policy says of these facts" in ended.err
 
 
-def test_running_over_an_edited_bundle_of_the_same_plan_is_refused_or_makes_it_whole(
-    shell: Any, tiny: Any, copy: Path, write_audit: Any
+@pytest.mark.parametrize("name", ["facts/record.json", "judgement/findings.json", "looks/report.html"])
+def test_running_again_over_an_edited_bundle_is_refused_and_overwrites_nothing(
+    tiny: Any, shell_at: Any, tmp_path: Path, contents: Any, name: str
 ) -> None:
-    edit_record(copy)
-    write_audit()
-    ended = shell("run", "audit.yaml", "--out", "bundle", "--store", tiny.store, "--format", "html")
-    assert ended.code == 0, ended.err
-    assert shell("verify", "bundle").code == 0
-    assert file_sha256(copy / "facts/record.json") == tiny.sha256
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny.folder, folder)
+    edited = folder / "bundle" / name
+    edited.write_bytes(edited.read_bytes().replace(b"a", b"b", 1))
+    before = contents(folder / "bundle")
+    ended = shell_at(folder)("run", "audit.yaml", "--out", "bundle", "--store", "store", "--format", "html")
+    assert ended.code == 2
+    assert f"{name} was changed after" in ended.err
+    assert "nothing was overwritten" in ended.err
+    assert contents(folder / "bundle") == before
