@@ -13,13 +13,14 @@ from typing import Any
 from auditor import plugins
 from auditor.assemble import Assembly
 from auditor.attestations import load_attestations
-from auditor.bundle import Facts, LayerWriter, claim, file_sha256, read_facts
+from auditor.bundle import Facts, LayerWriter, file_sha256, read_facts
 from auditor.catalogue import Catalogue, ProbeEntry, describe
 from auditor.config import Loaded
 from auditor.datasets.spec import DataConfig
 from auditor.engine import Engine, Executor
 from auditor.errors import UnknownNameError
 from auditor.executors.inline import Inline
+from auditor.folder import claim
 from auditor.job import Failure
 from auditor.journal import Journal
 from auditor.judgement import check_policy

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from auditor.catalogue import Catalogue
-from auditor.errors import ConfigError, IntegrityError
+from auditor.errors import IntegrityError
 from auditor.policy import Findings
 from auditor.record import Frozen, Record, Result, canonical_json
 
@@ -27,7 +27,6 @@ REMEDIES: Mapping[Layer, str] = {
     "judgement": "Run `auditor gate --save {bundle}`, then `auditor report {bundle}`",
     "looks": "Run `auditor report {bundle}`",
 }
-UNFINISHED = (".facts-", ".judgement-", ".looks-", ".old-")  # what a writer that was killed leaves behind
 Model = TypeVar("Model", bound=Frozen)
 
 
@@ -149,7 +148,7 @@ def check_layer(bundle: Path, layer: Layer) -> str:
 
     Raises IntegrityError naming the first difference.
     """
-    manifest = _check_files(bundle, layer)
+    manifest = check_files(bundle, layer)
     if (below := BELOW.get(layer)) and manifest.below != file_sha256(bundle / below / "manifest.json"):
         raise IntegrityError(
             f"{bundle / layer} was made from other {below} than this bundle holds; run `auditor report {bundle}` again"
@@ -157,7 +156,8 @@ def check_layer(bundle: Path, layer: Layer) -> str:
     return file_sha256(bundle / layer / "manifest.json")
 
 
-def _check_files(bundle: Path, layer: Layer) -> Manifest:
+def check_files(bundle: Path, layer: Layer) -> Manifest:
+    """The manifest of a layer whose files are as it says. Raises IntegrityError naming the first difference."""
     root = bundle / layer
     manifest = read_model(root / "manifest.json", Manifest)
     was, remedy = "was" if layer == "judgement" else "were", REMEDIES[layer].format(bundle=bundle)
@@ -256,56 +256,3 @@ def _replace(new: Path, place: Path) -> None:
         shutil.rmtree(old)
     else:
         os.rename(new, place)
-
-
-def claim(bundle: Path, plan_sha256: str) -> None:
-    """Make this audit's folder, or make sure that it is empty or holds the same plan.
-
-    Raises ConfigError or, for a bundle that was edited by hand, IntegrityError; changing nothing.
-    """
-    if not bundle.exists():
-        _make(bundle)
-        return
-    if not bundle.is_dir():
-        raise ConfigError(f"{bundle} is a file; name a folder for the bundle with --out")
-    _put_back(bundle)
-    record = bundle / "facts" / "record.json"
-    if record.is_file():
-        _refuse_edited(bundle)
-        held = read_model(record, Record).audit
-        if held.plan_sha256 != plan_sha256:
-            raise ConfigError(
-                f"{bundle} holds another audit ({held.name!r}, plan {held.plan_sha256[:12]}; "
-                f"this one is {plan_sha256[:12]}); "
-                "choose another folder with --out, or remove that one"
-            )
-    elif any(
-        p.name not in {"events.jsonl", "artifacts"} and not p.name.startswith(UNFINISHED) for p in bundle.iterdir()
-    ):
-        raise ConfigError(f"{bundle} is not empty and holds no audit; choose another folder with --out")
-    for left in (p for p in bundle.iterdir() if p.name.startswith(UNFINISHED)):
-        shutil.rmtree(left)
-
-
-def _refuse_edited(bundle: Path) -> None:
-    layers: tuple[Layer, ...] = ("facts", "judgement", "looks")
-    for layer in (one for one in layers if (bundle / one).exists()):
-        try:
-            _check_files(bundle, layer)
-        except IntegrityError as error:
-            elsewhere = " into another folder (--out)" if layer == "facts" else ""
-            raise IntegrityError(f"{error}{elsewhere}; nothing was overwritten") from None
-
-
-def _put_back(bundle: Path) -> None:
-    """Put a layer back that a writer had set aside when it was killed."""
-    for layer in bundle.glob(".old-*/*"):
-        if not (bundle / layer.name).exists():
-            os.rename(layer, bundle / layer.name)
-
-
-def _make(bundle: Path) -> None:
-    try:
-        bundle.mkdir(parents=True)
-    except OSError as error:
-        raise ConfigError(f"{bundle} cannot be written: {error.strerror}; choose another folder with --out") from None

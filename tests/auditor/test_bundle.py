@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from auditor.bundle import LayerWriter, Manifest, check_layer, claim, file_sha256, read_facts, read_findings, read_model
+from auditor.bundle import LayerWriter, Manifest, check_layer, file_sha256, read_facts, read_findings, read_model
 from auditor.errors import ConfigError, IntegrityError
+from auditor.folder import claim
 from auditor.record import Record, canonical_json, digest
 from auditor.stages import verify
 
