@@ -152,6 +152,7 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     claim(bundle, plan.sha256)
     store = Store(options.store)
     started = datetime.now(UTC)
+    store.sweep()
     journal = Journal(bundle / "events.jsonl")
     journal.write("started", plan=plan.sha256, units=len(plan.units))
     on_unit = journal.watching(watch(plan, store))

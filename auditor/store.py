@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from auditor.errors import IntegrityError
 from auditor.record import DatasetRecord, canonical_json
 
 SEAL = "seal.json"  # sha256 of every other file of a folder: written last, it says that the folder is whole
+ABANDONED_SECONDS = 24 * 3600
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -84,8 +86,11 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what writers that died left behind."""
-        shutil.rmtree(self.root / "scratch", ignore_errors=True)
+        """Remove what writers that died left behind; what is younger than a day may be another audit's, at work."""
+        for folder in (self.root / "scratch").glob("*"):
+            with suppress(FileNotFoundError):  # its writer was faster
+                if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def has_dataset(self, sha256: str) -> bool:
         """Whether the data set of this content is here and as it was written; a damaged one is removed."""
@@ -103,11 +108,6 @@ class Store:
             facts = data.facts().model_dump(mode="json")
             meta = {"facts": facts, "groups": sorted(data.groups), "feature_names": data.domain.feature_names}
             (folder / "meta.json").write_bytes(canonical_json(meta))
-
-    def dataset_facts(self, sha256: str) -> DatasetRecord:
-        """What the record says of a kept data set, without reading its arrays."""
-        meta = json.loads((self.root / "data" / sha256 / "meta.json").read_bytes())
-        return DatasetRecord.model_validate(meta["facts"])
 
     def dataset(self, sha256: str) -> Dataset:
         """A kept data set, its arrays mapped read-only. Raises IntegrityError where a file is not as it was written."""

@@ -1,6 +1,7 @@
 """What many tests share: a tiny audit that was really run once, and the command line as a shell sees it."""
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -164,3 +165,17 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
         return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def streams() -> Callable[[], list[object]]:
+    """Looks at the state of every global random stream, and the number of threads."""
+    import numpy as np
+    import torch
+
+    def look() -> list[object]:
+        kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # what must not be touched is looked at
+        states = [torch.get_rng_state().tolist(), kind, np.asarray(keys).tolist(), rest, random.getstate()]
+        return [*states, torch.get_num_threads()]
+
+    return look

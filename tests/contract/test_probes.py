@@ -47,19 +47,6 @@ class Table:
     module: torch.nn.Module
 
 
-def streams() -> list[object]:
-    """The state of every global stream, and the number of threads."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # what must not be touched is looked at
-    return [
-        torch.get_rng_state().tolist(),
-        kind,
-        np.asarray(keys).tolist(),
-        rest,
-        random.getstate(),
-        torch.get_num_threads(),
-    ]
-
-
 def loaded(name: str) -> type[Probe]:
     found: type[Probe] = plugins.load("auditor.probes", name)
     return found
@@ -260,7 +247,7 @@ def test_samples_are_rows_by_columns_and_no_row_comes_twice(name: str, kind: str
 
 @NAMES
 @ON
-def test_a_probe_changes_nothing_it_was_handed(name: str, kind: str) -> None:
+def test_a_probe_changes_nothing_it_was_handed(name: str, kind: str, streams: Any) -> None:
     on = table(kind)
     module = copy.deepcopy(on.module)
     parts = list(module.modules())
