@@ -20,6 +20,7 @@ from auditor.record import DatasetRecord, canonical_json
 
 SEAL = "seal.json"  # sha256 of every other file of a folder: written last, it says that the folder is whole
 ABANDONED_SECONDS = 24 * 3600
+RENAMES = 100
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -139,14 +140,22 @@ def put(folder: Path, content: dict[str, Any], timing: UnitTiming) -> None:
 
 
 def _rename_once(folder: Path, place: Path) -> None:
-    try:
-        os.rename(folder, place)
-    except OSError:
-        if not place.is_dir():
-            raise
-        if not (place / SEAL).is_file():  # a folder that was copied in part: ours is whole
-            shutil.rmtree(place)
+    """Put a whole folder in its place, unless another writer's whole one is there first.
+
+    Between any two steps another writer may put a folder there or take it away, so what was seen is tried again.
+    """
+    for _ in range(RENAMES):
+        try:
             os.rename(folder, place)
+        except OSError:
+            if (place / SEAL).is_file():
+                return
+            with suppress(OSError):  # a folder that was copied in part is moved aside; one that went needs nothing
+                os.rename(place, folder.with_suffix(".part"))
+            shutil.rmtree(folder.with_suffix(".part"), ignore_errors=True)
+        else:
+            return
+    os.rename(folder, place)  # what still fails is no race: its error says what it is
 
 
 def _digests(folder: Path) -> dict[str, str]:

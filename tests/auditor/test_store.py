@@ -23,7 +23,7 @@ def write(store: Store, value: int, *, replace: bool = False) -> None:
 
 
 def write_often(root: Path, value: int) -> None:
-    for _ in range(50):
+    for _ in range(500):
         write(Store(root), value, replace=True)
 
 
