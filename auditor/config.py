@@ -13,8 +13,9 @@ from auditor.datasets.spec import DataConfig
 from auditor.documents import Document, read, text_of, validated
 from auditor.documents import loads as read_text
 from auditor.errors import ConfigError, UnknownNameError
-from auditor.recipe import Schedule
+from auditor.recipe import Objective, Schedule, Standard
 from auditor.record import Frozen, digest
+from auditor.subject import Outputs
 from auditor.subjects.spec import Load
 
 SHIPPED = Path(__file__).parent
@@ -38,17 +39,41 @@ class TuneConfig(Frozen):
 
 
 class TrainConfig(Frozen):
-    """Models to train: one for each optimizer and seed."""
+    """Models to train: one for each optimizer and seed.
+
+    With `function`, the user's own training as "module:callable" of (x, y, optimizer, seed, epochs), which answers the
+    model; the optimizers are then names that it understands, and `outputs` says what its torch modules answer.
+    """
 
     architecture: str = "mlp"
     kwargs: dict[str, Any] = Field(default_factory=dict)  # of the architecture
+    function: str | None = None
+    outputs: Outputs = "logits"
     optimizers: tuple[str | OptimizerConfig, ...] = Field(("sgd", "adamw"), min_length=1)
     seeds: int = Field(5, ge=1)
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(64, ge=1)
     schedule: Schedule = "cosine"
     tune: Literal["auto", "off"] | TuneConfig = "auto"
-    objective: Literal["standard"] = "standard"
+    objective: Objective = Standard()
+
+    @model_validator(mode="after")
+    def _one_loop(self) -> Self:
+        """The user's own function has its own architecture, rates, batches and objective."""
+        if self.function is None:
+            if "outputs" in self.model_fields_set and self.outputs != "logits":
+                raise ValueError("outputs belongs to `function`; networks trained here answer logits: remove it")
+            return self
+        ours = {"architecture", "kwargs", "batch_size", "schedule", "objective"} & self.model_fields_set
+        if self.tune not in ("auto", "off"):
+            ours.add("tune")
+        if ours:
+            raise ValueError(
+                f"{min(ours)} belongs to the training loop of auditor, and `function` is your own: remove it"
+            )
+        if arm := next((a for a in self.arms if a.learning_rate is not None or a.settings), None):
+            raise ValueError(f"the function chooses the rate and settings of {arm.name!r}: name the optimizer alone")
+        return self
 
     @property
     def arms(self) -> tuple[OptimizerConfig, ...]:
@@ -57,17 +82,51 @@ class TrainConfig(Frozen):
 
 
 class SubjectConfig(Frozen):
-    """What is audited: models to train, or one that exists."""
+    """What is audited: models to train, or one that exists.
+
+    Beside `load` there may stand: `recipe`, how it was made, as under `train` with one optimizer, which unlocks probes
+    that retrain; and `optimizer`, `group` and `seed`, by which existing checkpoints form groups that are compared.
+    """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     train: TrainConfig | None = None
     load: Load | None = None
+    recipe: TrainConfig | None = None
+    optimizer: str | None = None
+    group: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
+    seed: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.train is None) == (self.load is None):
             raise ValueError(f"subject {self.id!r} needs exactly one of train, load")
+        beside = {"recipe", "optimizer", "group", "seed"} & self.model_fields_set
+        if self.train is not None and beside:
+            raise ValueError(f"subject {self.id!r}: {min(beside)} stands beside `load`; `train` says it itself")
+        if self.group is not None and self.seed is None:
+            raise ValueError(f"subject {self.id!r}: a group is made of seeds; say `seed: 0`, and so on for the others")
         return self
+
+    @model_validator(mode="after")
+    def _one_recipe(self) -> Self:
+        if self.recipe is None:
+            return self
+        if "seeds" in self.recipe.model_fields_set:
+            raise ValueError(
+                f"subject {self.id!r}: a loaded model is one: remove recipe.seeds, and say `seed` beside it"
+            )
+        if "optimizers" not in self.recipe.model_fields_set and self.optimizer is None:
+            raise ValueError(f"subject {self.id!r}: the recipe needs its optimizer: say `optimizers: [adamw]`")
+        if "optimizers" in self.recipe.model_fields_set and len(self.recipe.optimizers) != 1:
+            raise ValueError(f"subject {self.id!r}: a loaded model has one optimizer; recipe.optimizers names more")
+        return self
+
+    @property
+    def retraining(self) -> TrainConfig | None:
+        """The recipe of a loaded model, its optimizer named."""
+        if self.recipe is None or "optimizers" in self.recipe.model_fields_set:
+            return self.recipe
+        return self.recipe.model_copy(update={"optimizers": (self.optimizer,)})
 
 
 class ContrastConfig(Frozen):
@@ -132,6 +191,9 @@ class AuditConfig(Frozen):
         ids = [s.id for s in self.subjects]
         if doubled := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"two subjects are called {doubled[0]!r}")
+        seeded = [(s.group or s.optimizer or s.id, s.seed) for s in self.subjects if s.seed is not None]
+        if twice := next((pair for pair in seeded if seeded.count(pair) > 1), None):
+            raise ValueError(f"two loaded models are seed {twice[1]} of the group {twice[0]!r}")
         if unclear := next((i for i in ids if "__" in i or i.endswith("_")), None):
             raise ValueError(f"the subject {unclear!r}: __ stands for / in file names; use no __, and no _ at the end")
         return self

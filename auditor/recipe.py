@@ -1,12 +1,75 @@
 """How a model is made: a recipe, a fit of it on a split, and a declared change of the data."""
 
-from typing import Any, Literal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field
 
 from auditor.record import Frozen
+from auditor.subject import Outputs
 
 Schedule = Literal["constant", "cosine", "one-cycle"]
+
+
+def _share(value: object) -> object:
+    """A fraction such as 8/255 as a number; what is no fraction is left to be refused with its place."""
+    try:
+        return float(Fraction(value)) if isinstance(value, str) else value
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
+
+
+class Standard(Frozen):
+    """Cross-entropy on the training rows as they are."""
+
+    name: Literal["standard"] = "standard"
+
+
+class Pgd(Frozen):
+    """Cross-entropy on rows moved by projected gradient ascent (Madry et al., ICLR 2018).
+
+    `epsilon` is the Linf radius in units of each feature's range, `step` the length of one of the `steps`; by default
+    2.5 epsilon / steps.
+    """
+
+    name: Literal["pgd"] = "pgd"
+    epsilon: Share = 8 / 255
+    steps: int = Field(7, ge=1)
+    step: Share | None = None
+
+
+class Trades(Frozen):
+    """Cross-entropy plus `beta` times how answers change near the rows (Zhang et al., TRADES, ICML 2019)."""
+
+    name: Literal["trades"] = "trades"
+    epsilon: Share = 8 / 255
+    steps: int = Field(7, ge=1)
+    step: Share | None = None
+    beta: float = Field(6.0, gt=0)
+
+
+class Dp(Frozen):
+    """Differentially private gradient descent (Abadi et al., CCS 2016): per-row gradients clipped, noise added.
+
+    Either `noise_multiplier`, or the `epsilon` to be spent over the whole training at `delta`, from which the noise
+    follows. `delta` is 1 / (10 n) by default for n training rows.
+    """
+
+    name: Literal["dp"] = "dp"
+    max_grad_norm: float = Field(1.0, gt=0)
+    noise_multiplier: float | None = Field(None, gt=0)
+    epsilon: float | None = Field(None, gt=0)
+    delta: float | None = Field(None, gt=0, lt=1)
+
+
+Objective = Annotated[
+    Standard | Pgd | Trades | Dp,
+    Discriminator("name"),
+    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+]
 
 
 class Tuned(Frozen):
@@ -21,17 +84,24 @@ class Tuned(Frozen):
 
 
 class Recipe(Frozen):
-    """Everything that decides a training but the data: the same recipe on the same data gives the same weights."""
+    """Everything that decides a training but the data: the same recipe on the same data gives the same weights.
 
-    architecture: str
+    Either an `architecture` under the training loop of this package, or `function`: the user's own, as
+    "module:callable" of (x, y, optimizer, seed, epochs), which answers the trained model; what else is set then means
+    nothing to it. `outputs` says what such a model answers, where it is a torch module.
+    """
+
+    architecture: str | None = None
+    function: str | None = None
     optimizer: str
-    learning_rate: float | Tuned
+    learning_rate: float | Tuned | None = None
     epochs: int
     batch_size: int = 64
     schedule: Schedule = "cosine"
-    objective: Literal["standard"] = "standard"
+    objective: Objective = Standard()
     settings: dict[str, float | bool] = Field(default_factory=dict)  # of the optimizer
     kwargs: dict[str, Any] = Field(default_factory=dict)  # of the architecture
+    outputs: Outputs = "logits"
     seed: int = 0
 
 

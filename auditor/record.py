@@ -84,16 +84,20 @@ class Result(Frozen):
 
 
 class Training(Frozen):
-    """How a subject was trained: deterministic facts only, no times."""
+    """How a subject was trained: deterministic facts only, no times. What only a user's own function knows is null.
 
-    learning_rate: float
+    `privacy` says what a differentially private training spent: epsilon, delta, noise_multiplier, max_grad_norm.
+    """
+
+    learning_rate: float | None
     epochs: int
-    steps: int
-    flops: int
+    steps: int | None
+    flops: int | None
     steps_to_target: int | None = None
     curve: tuple[dict[str, float], ...] = ()
     recipe: dict[str, Any] = Field(default_factory=dict)  # the recipe's fields, of any JSON type
     tuning: dict[str, Any] | None = None  # trials with their learning rate and validation loss
+    privacy: dict[str, float] | None = None
 
 
 class SubjectRecord(Frozen):
@@ -125,6 +129,11 @@ class DatasetRecord(Frozen):
     ood: tuple[str, ...] = ()
     class_counts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     description: str = ""
+    origin: str | None = None
+    collection: str | None = None
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # names of the groups by attribute
+    missing: dict[str, int] = Field(default_factory=dict)  # empty cells as stored, by column
+    constraints: tuple[str, ...] = ()  # what holds between and for the features, a sentence each
 
 
 class AuditRecord(Frozen):

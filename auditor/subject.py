@@ -80,6 +80,15 @@ class WhiteBox(Subject, Protocol):
         ...
 
 
+@runtime_checkable
+class Bare(Protocol):
+    """A subject that can be asked as its owner would ask it, around the adapter: the two must agree."""
+
+    def bare_labels(self, x: Array) -> Labels:
+        """Classes (N,) of inputs (N, *shape), as the model itself names them; -1 for one that the data has not."""
+        ...
+
+
 @dataclass
 class Counts:
     """How many samples went forward and backward through a subject."""

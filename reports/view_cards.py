@@ -69,12 +69,21 @@ def _recipe_row(group: Group) -> tuple[Cell, ...]:
     digests = [m.sha256 for m in group.members if m.sha256]
     return (
         Cell(group.id, note=_origin(first), head=True, tone=f"swatch-{group.index % 8 + 1}"),
-        Cell(str(recipe.get("architecture", NOT_STATED)), note=first.variant),
-        Cell(first.optimizer or NOT_STATED, note=f"objective {recipe.get('objective', NOT_STATED)}"),
+        Cell(recipe.get("architecture") or recipe.get("function") or NOT_STATED, note=first.variant),
+        Cell(first.optimizer or NOT_STATED, note=_objective(recipe)),
         Cell(str(len(group.members)), tone="number"),
         Cell(", ".join(first.access) or "none"),
         Cell(", ".join(d[:12] for d in digests) or NOT_STATED, tone="digest"),
     )
+
+
+def _objective(recipe: Mapping[str, Any]) -> str:  # a recipe's fields
+    """What was minimised, with its settings; nothing is known of the user's own function."""
+    stated = recipe.get("objective")
+    if stated is None or recipe.get("function"):
+        return f"objective {NOT_STATED}"
+    settings = ", ".join(f"{k} {v:.4g}" for k, v in stated.items() if k != "name" and v is not None)
+    return f"objective {stated['name']}" + (f" ({settings})" if settings else "")
 
 
 def _origin(subject: SubjectRecord) -> str:

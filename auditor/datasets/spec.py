@@ -40,18 +40,63 @@ class OodConfig(Frozen):
     range: Range | None = None
 
 
+class Column(Frozen):
+    """What may be said of one column of a table.
+
+    `type` is guessed where it is not stated. `range` is what its values may be, by default what they are over all
+    rows. `values` are the categories of a category, in the order of their one-hot columns. An `immutable` column is
+    one that no attacker can change.
+    """
+
+    type: Literal["number", "integer", "boolean", "category"] | None = None
+    range: Range | None = None
+    values: Classes | None = None
+    immutable: bool = False
+
+
+class TableConfig(Frozen):
+    """How the columns of a csv or parquet file are read.
+
+    `target` is the column of labels, `groups` the columns that say who a row is about (features too, unless they are
+    in `drop`). `one_hot` maps a name to the columns that are its categories already. `relations` are linear, as texts:
+    "debt <= income", "total = first + 2 second". `missing` says what becomes of empty cells: refused, their rows
+    dropped, or filled with the median (numbers) or the commonest value of the training rows.
+    """
+
+    target: str
+    test: str | None = None
+    groups: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    columns: dict[str, Column] = Field(default_factory=dict)
+    one_hot: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    relations: tuple[str, ...] = ()
+    missing: Literal["refuse", "drop-rows", "fill"] = "refuse"
+
+
+class ImagesConfig(Frozen):
+    """How a folder of images is read: all resized to `size` (height, width), as `grey` or `rgb`."""
+
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    mode: Literal["grey", "rgb"] | None = None
+
+
 class DataConfig(Frozen):
     """Which data is audited.
 
     `source` is an installed data set or "module:function"; `path` is relative to the audit file; `range` is the lowest
     and highest value as stored, which the subject sees as 0 and 1; `limit` keeps at most so many rows of a split.
+    `licence`, `origin`, `collection` and `description` are for the data card: only people know them.
     """
 
     source: str
     path: str | None = None
     range: Range | None = None
     classes: Classes | None = None
+    table: TableConfig | None = None
+    images: ImagesConfig | None = None
     licence: str | None = None
+    origin: str | None = None
+    collection: str | None = None
     test_share: float | None = Field(None, gt=0, lt=1)
     limit: dict[Literal["train", "test"], Annotated[int, Field(ge=1)]] | None = None
     ood: tuple[OodConfig, ...] = ()

@@ -271,8 +271,8 @@ def test_broken_scikit_learn_files_are_named(folder):
     ("given", "said"),
     [
         ({"format": "state-dict", "path": "w.pt"}, "needs `factory: module:callable`"),
-        ({"format": "sklearn", "path": "m.skops", "factory": "a:b"}, "remove factory and kwargs"),
-        ({"format": "state-dict", "path": "w.pt", "factory": "a:b", "trust": "pickle"}, "needs no trust"),
+        ({"format": "sklearn", "path": "m.skops", "factory": "a:b"}, "factory belongs to the format state-dict"),
+        ({"format": "state-dict", "path": "w.pt", "factory": "a:b", "trust": "pickle"}, "trust belongs to the format sklearn"),
         ({"format": "onxx", "path": "m"}, "state-dict"),
     ],
 )
