@@ -17,9 +17,12 @@ from auditor.contrast import Member, NotComparableError, contrast, finish, group
 from auditor.errors import AuditorError
 from auditor.job import Failure
 from auditor.plan import Plan, PlannedResult, PlannedSubject
+from auditor.recipe import Recipe
 from auditor.record import AuditRecord, Contrast, Measurement, Record, Result, SubjectRecord, Training
 from auditor.sources import environment
 from auditor.store import Store
+from auditor.subject import Access
+from auditor.subjects.spec import Load
 
 Key = tuple[str, str, tuple[tuple[str, float | str], ...]]
 
@@ -72,11 +75,11 @@ class Assembly:
             config=subject.config.id,
             optimizer=subject.optimizer,
             seed=subject.seed,
-            access=tuple(said.get("access", ())) if said else (),
+            access=_access(subject, said) if said else (),
             sha256=said.get("sha256") if said else None,
             error=error,
-            training=self._training(subject, said) if said and subject.recipe else None,
-            loaded=load.model_dump(mode="json") | {"path": Path(load.path).name} if load else None,
+            training=self._training(subject, said) if said and said["kind"] == "fit" else None,
+            loaded=_loaded(load, subject.recipe) if load else None,
         )
 
     def _training(self, subject: PlannedSubject, said: Mapping[str, Any]) -> Training:
@@ -90,6 +93,7 @@ class Assembly:
             flops=said["flops"],
             curve=tuple(said["curve"]),
             recipe=subject.recipe.model_dump(mode="json", exclude={"seed"}),
+            privacy=said.get("privacy"),
             tuning={k: tuning[k] for k in ("trials", "edge_limited")} if tuning else None,
         )
 
@@ -183,13 +187,16 @@ class Assembly:
         return found
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Which groups are compared: each with the reference, or with the first group of its configuration."""
+        """Which groups are compared: each with the reference, or with the first of its family.
+
+        A family is what one configuration trains; all groups of loaded models are one.
+        """
         reference = self.plan.config.contrasts.reference
-        firsts: dict[str, str] = {}
-        for group, subjects in self._groups.items():
-            firsts.setdefault(subjects[0].config.id, group)
-        chosen = [(reference or firsts[subjects[0].config.id], group) for group, subjects in self._groups.items()]
-        return [(a, b) for a, b in chosen if a != b]
+        family = {group: s[0].config.id if s[0].config.train else None for group, s in self._groups.items()}
+        firsts: dict[str | None, str] = {}
+        for group, name in family.items():
+            firsts.setdefault(name, group)
+        return [(a, group) for group, name in family.items() if (a := reference or firsts[name]) != group]
 
     def _contrasts(self) -> tuple[Contrast, ...]:
         settings = self.plan.config.contrasts
@@ -240,6 +247,19 @@ class Assembly:
         units = tuple(self.store.timing(u) for u in self.plan.units if u not in self.failures and self.store.has(u))
         machine = {"system": platform.platform(), "processor": platform.machine(), "python": platform.python_version()}
         return Timings(units=units, provenance={**machine, **environment(), **provenance})
+
+
+def _access(subject: PlannedSubject, said: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a model gives, and the recipe that stands beside it."""
+    return tuple(sorted({*said.get("access", ()), *([Access.RECIPE] if subject.recipe else [])}))
+
+
+def _loaded(load: Load, recipe: Recipe | None) -> dict[str, Any]:  # any JSON value
+    """How a model was loaded, with files by their name alone, and the recipe stated for it."""
+    said = load.model_dump(mode="json", exclude_defaults=True) | {"format": load.format, "outputs": load.outputs}
+    if load.path is not None and load.address is None:
+        said["path"] = Path(load.path).name
+    return said | ({"recipe": recipe.model_dump(mode="json", exclude={"seed"})} if recipe else {})
 
 
 def column(samples: Arrays, name: str | None) -> tuple[np.ndarray, np.ndarray]:

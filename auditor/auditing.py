@@ -173,7 +173,7 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     }
     write_facts(bundle, plan, loaded, Assembly(plan, store, engine.failures, catalogue()), provenance)
     for subject in plan.subjects:
-        if subject.recipe is not None and subject.unit in engine.finished:
+        if plan.units[subject.unit].kind == "fit" and subject.unit in engine.finished:
             keep_weights(bundle / "artifacts", store, subject, None)
     findings = judged(read_facts(bundle))
     seal_findings(bundle, findings)
@@ -234,7 +234,12 @@ def train(loaded: Loaded, options: Options, watch: Watch = UNWATCHED) -> Trained
     store = Store(options.store)
     engine = Engine(plan, store, loaded.directory, fresh=options.fresh, on_unit=watch(plan, store))
     engine.run(executor(plan, options))
-    lines = [keep_weights(bundle / "artifacts", store, s, engine.failures.get(s.unit)) for s in plan.subjects]
+    lines = [
+        keep_weights(bundle / "artifacts", store, s, engine.failures.get(s.unit))
+        if plan.units[s.unit].kind == "fit"
+        else f"{s.id}: loaded, nothing to train"
+        for s in plan.subjects
+    ]
     return Trained(tuple(lines), 3 if engine.failures else 0)
 
 
@@ -242,12 +247,14 @@ def keep_weights(folder: Path, store: Store, subject: PlannedSubject, failure: F
     """Copy a subject's weights out of the store; a line that says where they are, or why there are none."""
     if failure is not None:
         return f"{subject.id}: errored: {failure.reason}"
-    if subject.recipe is None:
-        return f"{subject.id}: loaded, nothing to train"
     said = store.read(subject.unit)
     if said["diverged_at"] is not None:
         return f"{subject.id}: diverged at step {said['diverged_at']}, no weights kept"
+    if not store.path(subject.unit, "model.safetensors").is_file():
+        return f"{subject.id}: trained; it is no torch module, so no weights are kept"
     path = folder / f"{subject.id.replace('/', '__')}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(store.path(subject.unit, "model.safetensors"), path)
+    if said["learning_rate"] is None:
+        return f"{subject.id}: trained by {said['recipe']['function']}, {path}"
     return f"{subject.id}: learning rate {said['learning_rate']:g}, loss {said['curve'][-1]['loss']:.4f}, {path}"

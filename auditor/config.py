@@ -69,7 +69,7 @@ class TrainConfig(Frozen):
             ours.add("tune")
         if ours:
             raise ValueError(
-                f"{min(ours)} belongs to the training loop of auditor, and `function` is your own: remove it"
+                f"{min(ours)} belongs to the built-in training loop, and `function` is your own: remove it"
             )
         if arm := next((a for a in self.arms if a.learning_rate is not None or a.settings), None):
             raise ValueError(f"the function chooses the rate and settings of {arm.name!r}: name the optimizer alone")
@@ -112,9 +112,7 @@ class SubjectConfig(Frozen):
         if self.recipe is None:
             return self
         if "seeds" in self.recipe.model_fields_set:
-            raise ValueError(
-                f"subject {self.id!r}: a loaded model is one: remove recipe.seeds, and say `seed` beside it"
-            )
+            raise ValueError(f"subject {self.id!r}: a loaded model is one: replace recipe.seeds by `seed` beside it")
         if "optimizers" not in self.recipe.model_fields_set and self.optimizer is None:
             raise ValueError(f"subject {self.id!r}: the recipe needs its optimizer: say `optimizers: [adamw]`")
         if "optimizers" in self.recipe.model_fields_set and len(self.recipe.optimizers) != 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from auditor.bundle import file_sha256
@@ -10,7 +11,8 @@ from auditor.errors import DivergedError, ModelError
 from auditor.job import Job
 from auditor.recipe import Recipe
 from auditor.store import Store
-from auditor.subject import Access, Subject
+from auditor.subject import Access, Outputs, Subject
+from auditor.subjects.kept import MODEL, kept
 from auditor.surroundings import own_copy
 
 
@@ -28,12 +30,23 @@ def subject(job: Job, identity: str, data: Dataset) -> Subject:
         return loaded(job, content["spec"], data)
     if content["diverged_at"] is not None:
         raise DivergedError(f"its training diverged: the loss stopped being finite at step {content['diverged_at']}")
+    recipe = Recipe.model_validate(content["recipe"])
+    if recipe.function is not None:
+        return _own(job, recipe.function, store.path(identity, MODEL), recipe.outputs, data)
     from auditor.subjects.weights import load_state
     from auditor.training.architectures import build
 
-    module = build(Recipe.model_validate(content["recipe"]), data.facts())
+    module = build(recipe, data.facts())
     module.load_state_dict(load_state(store.path(identity, "model.safetensors")).state)
     return torch_subject(module, data)
+
+
+def _own(job: Job, function: str, path: Path, outputs: Outputs, data: Dataset) -> Subject:
+    """A model that the user's own training made."""
+    from auditor.subjects import beside, wrap
+
+    beside.find(function, job.directory, what="train.function")
+    return wrap(kept(path), data, outputs=outputs)
 
 
 def torch_subject(module: Any, data: Dataset) -> Subject:  # torch.nn.Module, not imported for an annotation
@@ -52,6 +65,6 @@ def loaded(job: Job, spec: Mapping[str, Any], data: Dataset) -> Subject:
     if "object" in spec:
         return wrap(own_copy(job.model), data, outputs=spec["outputs"])
     wanted = Load.model_validate(spec["load"])
-    if file_sha256(job.directory / wanted.path) != spec["content"]:
-        raise ModelError(f"{wanted.path} was changed while it was audited; run the audit again")
+    if wanted.address is None and file_sha256(job.directory / wanted.place) != spec["content"]:
+        raise ModelError(f"{wanted.place} was changed while it was audited; run the audit again")
     return load(wanted, data.facts(), job.directory)

@@ -1,76 +1,18 @@
 """From configuration to a plan: what is wrong is said before anything runs."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from auditor import plugins
-from auditor.config import AuditConfig, Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig, narrowed
+from auditor.config import Loaded, narrowed
 from auditor.errors import AuditorError, ConfigError, UnknownNameError
-from auditor.plan import Plan, PlannedResult, PlannedSubject, Unit, UnitKind
+from auditor.origins import planned
+from auditor.plan import Plan, PlannedResult, PlannedSubject
+from auditor.planning import Planner
 from auditor.probe import Probe, Setting, misfit
-from auditor.recipe import Fit, Recipe, Tuned
 from auditor.record import DatasetRecord, digest
-from auditor.sources import Codes, environment
+from auditor.sources import environment
 from auditor.subject import Access
-from auditor.training.optimizers import check_settings, resolve
-
-TUNING_SEED = -1  # never the seed of a subject, so that what is compared was not used for choosing
-
-
-@dataclass
-class Planner:
-    """Collects units; the same work asked for twice is one unit."""
-
-    config: AuditConfig
-    data: DatasetRecord
-    directory: Path
-    environment: Mapping[str, Any]
-    units: dict[str, Unit] = field(default_factory=dict)
-
-    @cached_property
-    def codes(self) -> Codes:
-        """Digests of code that is not ours."""
-        return Codes(self.directory)
-
-    def add(
-        self, kind: UnitKind, label: str, spec: Mapping[str, Any], inputs: tuple[str, ...] = (), **of: str | None
-    ) -> str:
-        """The identity of this unit, added if it is new."""
-        spec = {"data": self.data.sha256, "root": self.config.seed, **spec}
-        identity = digest({"kind": kind, "spec": spec, "inputs": inputs, "environment": self.environment})
-        if identity not in self.units:
-            self.units[identity] = Unit(kind, label, spec, inputs, identity, **of)
-        return identity
-
-    def fit(self, fit: Fit, label: str, subject: str | None = None) -> str:
-        """A training, after the search for its learning rate where it has one."""
-        tuned = fit.recipe.learning_rate
-        inputs = (self.tune(fit.recipe, tuned),) if isinstance(tuned, Tuned) else ()
-        spec = {"fit": fit.model_dump(mode="json"), "code": self.code_of(fit)}
-        return self.add("fit", label, spec, inputs, subject=subject)
-
-    def code_of(self, fit: Fit) -> dict[str, str | None]:
-        """Digests of the code that a training runs beside ours, which stands in the environment."""
-        name = fit.recipe.architecture
-        return {
-            "architecture": self.codes.named(name) if ":" in name else self.codes.plugin("auditor.architectures", name),
-            "optimizer": self.codes.plugin("auditor.optimizers", fit.recipe.optimizer),
-            "change": self.codes.of(fit.change.function) if fit.change else None,
-        }
-
-    def tune(self, recipe: Recipe, tuned: Tuned) -> str:
-        """A search: one trial a learning rate, then the choice among them."""
-        name = f"{recipe.architecture}/{recipe.optimizer}"
-        trials = []
-        for rate in tuned.grid:
-            trial = recipe.model_copy(update={"learning_rate": rate, "seed": TUNING_SEED, "epochs": tuned.epochs})
-            trials.append(self.fit(Fit(recipe=trial, holdout=tuned.validation), f"tune {name} at {rate:g}"))
-        return self.add("tune", f"tune {name}", {"grid": list(tuned.grid)}, tuple(trials))
 
 
 def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Plan:
@@ -78,7 +20,7 @@ def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = ()
     config = loaded.config
     planner = Planner(config, data, loaded.directory, environment())
     probes = chosen_probes(loaded, only, skip)
-    subjects = [s for entry in config.subjects for s in _subjects(planner, entry, loaded)]
+    subjects = [s for entry in config.subjects for s in planned(planner, entry, loaded)]
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
     contents = [[s.id, planner.units[s.unit].spec.get("content")] for s in subjects]
@@ -137,87 +79,15 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
         raise ConfigError(f"{where}: probes.{name}: {error}") from None
 
 
-def _subjects(planner: Planner, entry: SubjectConfig, loaded: Loaded) -> list[PlannedSubject]:
-    place = ("subjects", loaded.config.subjects.index(entry))
-    where = loaded.document.place(place)
-    if entry.train is None:
-        return [_loaded_subject(planner, entry, where)]
-    made = []
-    check_architecture(entry.train.architecture, loaded.document.place((*place, "train", "architecture")))
-    for number, arm in enumerate(entry.train.arms):
-        at = loaded.document.place((*place, "train", "optimizers", number))
-        name = _arm_name(arm, at)
-        recipe = _recipe(entry.train, arm, at)
-        for seed in range(entry.train.seeds):
-            subject = f"{entry.id}/{name}/{seed}"
-            seeded = recipe.model_copy(update={"seed": seed})
-            unit = planner.fit(Fit(recipe=seeded), f"train {subject}", subject)
-            made.append(PlannedSubject(subject, f"{entry.id}/{name}", entry, name, seed, seeded, unit))
-    if doubled := [s.id for s in made if [m.id for m in made].count(s.id) > 1]:
-        raise ConfigError(f"{where}: {doubled[0].rpartition('/')[0]} is named twice")
-    return made
-
-
-def _arm_name(arm: OptimizerConfig, where: str) -> str:
-    return resolve(arm.name, where=where).name
-
-
-def _recipe(train: TrainConfig, arm: OptimizerConfig, where: str) -> Recipe:
-    spec = resolve(arm.name, where=where)
-    check_settings(spec, arm.settings, where=where)
-    rate: float | Tuned = arm.learning_rate or spec.default
-    if arm.learning_rate is None and train.tune != "off":
-        tune = train.tune if isinstance(train.tune, TuneConfig) else TuneConfig()
-        rate = Tuned(grid=tune.grid or spec.grid, epochs=train.epochs, validation=tune.validation)
-    return Recipe(
-        architecture=train.architecture,
-        kwargs=train.kwargs,
-        optimizer=spec.name,
-        settings=arm.settings,
-        learning_rate=rate,
-        epochs=train.epochs,
-        batch_size=train.batch_size,
-        schedule=train.schedule,
-        objective=train.objective,
-    )
-
-
-def check_architecture(name: str, where: str) -> None:
-    """Raise UnknownNameError for an architecture that is neither built in nor "module:callable"."""
-    if ":" not in name and name not in plugins.names("auditor.architectures"):
-        raise UnknownNameError("architecture", name, plugins.names("auditor.architectures"), where=where)
-
-
-def _loaded_subject(planner: Planner, entry: SubjectConfig, where: str) -> PlannedSubject:
-    assert entry.load is not None
-    if entry.load.format == "object":
-        # what an object answers cannot be told by its name: each is an input of its own, never taken for an earlier one
-        spec: dict[str, Any] = {"object": entry.load.path, "outputs": entry.load.outputs, "handed_in": uuid4().hex}
-        unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
-        return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
-    path = planner.directory / entry.load.path
-    if not path.is_file():
-        raise ConfigError(f"{where}: load.path: {path} does not exist")
-    spec = {
-        "load": entry.load.model_dump(mode="json"),
-        "content": _content(path),
-        "factory": planner.codes.named(entry.load.factory),
-    }
-    unit = planner.add("load", f"load {entry.id}", spec, subject=entry.id)
-    return PlannedSubject(entry.id, entry.id, entry, None, None, None, unit)
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe | str) -> PlannedResult:
     if isinstance(probe, str):
         return PlannedResult(subject.id, name, 0, {}, None, probe, errored=True)
     parameters = probe.parameters()
     if Access.RECIPE in probe.needs and subject.recipe is None:
-        reason = f"needs access: recipe (it retrains the model); {subject.id} is a finished model without one"
+        reason = (
+            f"needs access: recipe (it retrains the model); {subject.id} is a finished model without one: state "
+            "`recipe` beside `load`"
+        )
         return PlannedResult(subject.id, name, probe.version, parameters, None, reason)
     try:
         wanted = probe.fits(Setting(planner.data, subject.recipe))

@@ -13,6 +13,7 @@ import numpy as np
 from auditor import inputs, plugins
 from auditor.bundle import UnitTiming, file_sha256
 from auditor.claims import check_claims
+from auditor.dataset import Dataset
 from auditor.errors import AuditorError
 from auditor.job import Failure, Job
 from auditor.plan import Unit
@@ -84,17 +85,45 @@ def _said(message: str, job: Job) -> str:
 
 
 def run_fit(job: Job) -> None:
-    """Train one model and keep its weights with what the training said."""
+    """Train one model and keep it with what the training said."""
+    wanted = Fit.model_validate(job.unit.spec["fit"])
+    data = inputs.dataset(Store(job.store), job.unit.spec["data"])
+    (_fit_own if wanted.recipe.function else _fit_here)(job, wanted, data, Clock())
+
+
+def _fit_own(job: Job, wanted: Fit, data: Dataset, clock: Clock) -> None:
+    """Train by the user's function; of how it did so nothing is known."""
+    from auditor.subjects.kept import keep
+    from auditor.training.own import fit_own
+
+    store, unit, recipe = Store(job.store), job.unit, wanted.recipe
+    assert recipe.function is not None
+    fitted = fit_own(wanted, data, seeds=Seeds(unit.spec["root"], recipe.seed), directory=job.directory)
+    clock.detail = {"cpu_seconds": fitted.seconds.cpu, "wall_seconds": fitted.seconds.wall}
+    unknown = dict.fromkeys(("learning_rate", "steps", "flops", "holdout_loss", "diverged_at", "privacy"))
+    content: dict[str, Any] = {
+        "kind": "fit",
+        "recipe": recipe.model_dump(mode="json"),
+        "data": data.sha256,
+        "epochs": recipe.epochs,
+        "curve": [],
+        "access": sorted(fitted.subject.access | {Access.RECIPE}),
+        "outputs": fitted.subject.outputs,
+        **unknown,
+    }
+    with store.writing(unit.identity, replace=job.replace) as folder:
+        content["sha256"] = keep(fitted.model, folder, recipe.function, content["recipe"])
+        put(folder, content, clock.stop(unit))
+
+
+def _fit_here(job: Job, wanted: Fit, data: Dataset, clock: Clock) -> None:
     from auditor.subjects.weights import save_state
     from auditor.training.loop import fit
 
     store, unit = Store(job.store), job.unit
-    clock = Clock()
-    wanted = Fit.model_validate(unit.spec["fit"])
     rate = wanted.recipe.learning_rate
     if not isinstance(rate, float):
         rate = float(store.read(unit.inputs[0])["learning_rate"])
-    data = inputs.dataset(store, unit.spec["data"])
     fitted = fit(wanted, data, seeds=Seeds(unit.spec["root"], wanted.recipe.seed), learning_rate=rate)
     content: dict[str, Any] = {
         "kind": "fit",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from auditor.record import SubjectRecord
+from auditor.record import SubjectRecord, Training
 
 from . import wording
 from .material import Group, Material
@@ -70,15 +70,18 @@ def _recipe_row(group: Group) -> tuple[Cell, ...]:
     return (
         Cell(group.id, note=_origin(first), head=True, tone=f"swatch-{group.index % 8 + 1}"),
         Cell(recipe.get("architecture") or recipe.get("function") or NOT_STATED, note=first.variant),
-        Cell(first.optimizer or NOT_STATED, note=_objective(recipe)),
+        Cell(first.optimizer or NOT_STATED, note=_objective(recipe, first.training)),
         Cell(str(len(group.members)), tone="number"),
         Cell(", ".join(first.access) or "none"),
         Cell(", ".join(d[:12] for d in digests) or NOT_STATED, tone="digest"),
     )
 
 
-def _objective(recipe: Mapping[str, Any]) -> str:  # a recipe's fields
+def _objective(recipe: Mapping[str, Any], training: Training | None) -> str:  # a recipe's fields
     """What was minimised, with its settings; nothing is known of the user's own function."""
+    if training and training.privacy:
+        spent = training.privacy
+        return f"objective dp: epsilon {spent['epsilon']:.3g} at delta {spent['delta']:.3g}"
     stated = recipe.get("objective")
     if stated is None or recipe.get("function"):
         return f"objective {NOT_STATED}"
@@ -88,8 +91,24 @@ def _objective(recipe: Mapping[str, Any]) -> str:  # a recipe's fields
 
 def _origin(subject: SubjectRecord) -> str:
     if subject.loaded:
-        return f"loaded from {subject.loaded.get('format', 'a file')}"
+        return _loaded(subject.loaded)
+    if subject.training and subject.training.recipe.get("function"):
+        return "trained by the owner's function"
     return "trained by this audit" if subject.training else "handed in"
+
+
+def _loaded(how: Mapping[str, Any]) -> str:  # the load section of a subject
+    """From what a model was loaded, with what was trusted and done to its inputs."""
+    parts = [f"loaded from {how.get('format', 'a file')}"]
+    if how.get("trust") == "pickle":
+        parts.append("a pickle, which ran code on loading: trusted by the audit file")
+    if isinstance(how.get("normalisation"), Mapping):
+        parts.append("inputs normalised before it")
+    if how.get("input_range"):
+        parts.append("inputs from {:g} to {:g}".format(*how["input_range"]))
+    if how.get("recipe"):
+        parts.append("retrained by its stated recipe")
+    return "; ".join(parts)
 
 
 def _dataset(material: Material) -> tuple[Fact, ...]:
@@ -100,14 +119,31 @@ def _dataset(material: Material) -> tuple[Fact, ...]:
         Fact("Name", data.id),
         Fact("Description", data.description or NOT_STATED),
         Fact("Licence", data.licence or NOT_STATED),
+        Fact("Origin", data.origin or NOT_STATED),
+        Fact("How it was collected", data.collection or NOT_STATED),
         Fact("Rows", rows),
         Fact("Shape of one input", " × ".join(str(n) for n in data.shape)),
         Fact("Range of values", f"{low:g} to {high:g}"),
         Fact("Classes", _class_line(data.classes)),
         Fact("Balance", _imbalance(data.class_counts)),
+        Fact("Missing values", _missing(data.missing)),
+        Fact("Groups", _groups(data.groups)),
+        *([Fact("What holds for every row", "; ".join(data.constraints))] if data.constraints else []),
         Fact("Out-of-distribution sets", ", ".join(data.ood) or "none"),
         Fact("Content, sha256", data.sha256, code=True),
     )
+
+
+def _missing(cells: Mapping[str, int]) -> str:
+    """How many cells were empty as stored, and where: no array can hold such, so without a count there were none."""
+    empty = {name: n for name, n in cells.items() if n}
+    return "; ".join(f"{name} {wording.whole(n)}" for name, n in empty.items()) or "none"
+
+
+def _groups(groups: Mapping[str, tuple[str, ...]]) -> str:
+    """Who rows are about, by attribute."""
+    stated = [f"{name} ({wording.listed(values, most=8)})" if values else name for name, values in groups.items()]
+    return "; ".join(stated) or "none named"
 
 
 def _class_line(classes: tuple[str, ...]) -> str:

@@ -13,6 +13,8 @@ from .charts import Axis, Point, Spot
 from .material import Group, Line, Material
 from .page import Cell, Chart, Column, Table
 
+UNKNOWN = "not known"  # what only the user's own training could say
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -58,16 +60,16 @@ def costs(material: Material) -> Table | None:
 
 def _cost_row(material: Material, group: Group) -> tuple[Cell, ...]:
     trained = [m.training for m in group.members if m.training]
-    rates = sorted({t.learning_rate for t in trained})
+    rates = sorted({t.learning_rate for t in trained if t.learning_rate is not None})
     targets = sorted(t.steps_to_target for t in trained if t.steps_to_target is not None)
     trials = max((len(t.tuning.get("trials", ())) if t.tuning else 0 for t in trained), default=0)
     return (
         Cell(group.name, head=True, tone=f"swatch-{group.index % 8 + 1}"),
         _time(cost(material, group)),
-        Cell(_range([t.flops for t in trained]), tone="number"),
-        Cell(wording.listed(f"{r:.3g}" for r in rates), tone="number"),
+        Cell(_range([t.flops for t in trained if t.flops is not None]), tone="number"),
+        Cell(wording.listed(f"{r:.3g}" for r in rates) or UNKNOWN, tone="number"),
         Cell(_range([t.epochs for t in trained]), tone="number"),
-        Cell(_range([t.steps for t in trained]), tone="number"),
+        Cell(_range([t.steps for t in trained if t.steps is not None]), tone="number"),
         Cell(
             _range(targets) if targets else "–",
             tone="number",
@@ -89,6 +91,8 @@ def _time(spent: Cost) -> Cell:
 
 
 def _range(values: Sequence[int]) -> str:
+    if not values:
+        return UNKNOWN
     least, most = (wording.scaled(min(values)), wording.scaled(max(values)))
     return least if least == most else f"{least}–{most}"
 

@@ -44,6 +44,7 @@ FRAMEWORKS: Mapping[str, str] = {
     "eu-ai-act": "EU AI Act, Article",
 }
 FAMILIES: Mapping[str, str] = {
+    "preflight": "Preflight",
     "performance": "Performance",
     "evasion": "Evasion",
     "poisoning": "Poisoning",

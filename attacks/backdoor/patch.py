@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.attacks.poisoning.doses import doses
+from auditor.attacks.retraining import clean_fit, clean_model, likeness
 from auditor.dataset import Array, Labels
 from auditor.errors import ConfigError, DataError
 from auditor.probe import Case, Gallery, Metric, Outcome, Probe, Samples, Setting, ThreatModel
@@ -72,11 +73,12 @@ class Patch(Probe):
         object.__setattr__(self, "rates", doses(self.id, self.rates))
 
     def fits(self, setting: Setting) -> dict[str, Fit]:
-        """One training a rate."""
+        """One training a rate, and the clean one."""
         self._check_target(len(setting.data.classes))
         if setting.recipe is None:
             return {}
-        return {self._fit(rate): Fit(recipe=setting.recipe, change=self._change(rate)) for rate in self.rates}
+        planted = {self._fit(rate): Fit(recipe=setting.recipe, change=self._change(rate)) for rate in self.rates}
+        return {**clean_fit(setting), **planted}
 
     def run(self, case: Case) -> Outcome:
         """Show every poisoned model, and the subject, the test rows with and without the trigger."""
@@ -92,7 +94,7 @@ class Patch(Probe):
         correct = np.stack([predicted_labels(model.predict(x)) == y for model in models], axis=1)
         hit = np.where(asked[:, None], triggered == self.target, np.nan)
         held = np.where(asked, control, np.nan)
-        before = predicted_labels(case.subject.predict(x))
+        before, clean = predicted_labels(case.subject.predict(x)), predicted_labels(clean_model(case).predict(x))
         samples = Samples(
             row=case.data.test_rows,
             label=y,
@@ -101,7 +103,8 @@ class Patch(Probe):
         )
         caveats = (
             *_trigger_caveats(x[asked], stamped[asked], float(control[asked].mean())),
-            *self._training_caveats(case, float((before == y).mean()), correct.mean(axis=0)),
+            *likeness(case, before, clean),
+            *self._training_caveats(case, float((clean == y).mean()), correct.mean(axis=0)),
         )
         measured = self._measure(case, asked, hit, correct, control)
         gallery = _exemplars(x, stamped, y, triggered[:, -1], asked)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from auditor.blocks import copied
 from auditor.dataset import Array, Domain, Labels
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def choose(y: Labels, rate: float, target: int, rng: np.random.Generator) -> npt
 def plant(x: Array, y: Labels, context: "ChangeContext", *, rate: float, target: int) -> tuple[Array, Labels]:
     """The training rows with the trigger and the target label on round(rate * N) of them."""
     rows = choose(y, rate, target, context.rng)
-    stamped, labels = x.copy(), y.copy()
+    stamped, labels = copied(x), y.copy()
     stamped[rows] = trigger_of(x, y, context.domain).stamp(x[rows])
     labels[rows] = target
     return stamped, labels

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from auditor.attacks.retraining import clean_fit, clean_model, likeness
 from auditor.probe import Case, Metric, Outcome, Probe, Samples, Setting, ThreatModel
 from auditor.recipe import Change, Fit
 from auditor.record import Caveat, Measurement
@@ -25,8 +26,8 @@ class LabelFlips(Probe):
 
     The subject's recipe is trained again once a dose, on the same rows, start and order, with round(rate N)
     labels replaced by a wrong class drawn uniformly; a smaller dose is part of every larger one. `accuracy`
-    is the poisoned model's on all test rows (exact Clopper-Pearson interval), `accuracy_drop` the subject's
-    minus the poisoned model's on the same rows (Bonett-Price interval), `memorised` the share of flipped
+    is the poisoned model's on all test rows (exact Clopper-Pearson interval), `accuracy_drop` the clean
+    model's minus the poisoned model's on the same rows (Bonett-Price interval), `memorised` the share of flipped
     training rows on which the poisoned model repeats the planted label. Random flips are the weakest
     attacker: accuracy under chosen flips can be lower. After Biggio, Nelson & Laskov 2011, "Support vector
     machines under adversarial label noise".
@@ -60,7 +61,7 @@ class LabelFlips(Probe):
     blind_spots: ClassVar[tuple[str, ...]] = (
         "Labels chosen by an attacker who knows the model hurt more than random ones.",
         "Inputs are not touched: clean-label and targeted poisoning are not covered.",
-        "A loaded model is compared with retrainings by its stated recipe, which need not have made it.",
+        "Of a loaded model it says how its stated recipe fails; whether that made the model, nobody can check.",
         "With a tuned learning rate the rate is tuned on clean labels.",
     )
     references: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -77,21 +78,22 @@ class LabelFlips(Probe):
         object.__setattr__(self, "rates", doses(self.id, self.rates))
 
     def fits(self, setting: Setting) -> dict[str, Fit]:
-        """One training a dose."""
+        """One training a dose, and the clean one."""
         if setting.recipe is None:
             return {}
-        return {_fit(rate): Fit(recipe=setting.recipe, change=_change(rate)) for rate in self.rates}
+        poisoned = {_fit(rate): Fit(recipe=setting.recipe, change=_change(rate)) for rate in self.rates}
+        return {**clean_fit(setting), **poisoned}
 
     def run(self, case: Case) -> Outcome:
-        """Compare every poisoned model with the subject on the test rows."""
+        """Compare every poisoned model with the clean one on the test rows."""
         data = case.data
-        before = predicted_labels(case.subject.predict(data.x_test))
+        before = predicted_labels(clean_model(case).predict(data.x_test))
         clean = before == data.y_test
         models = [case.model(_fit(rate)) for rate in self.rates]
         after = [predicted_labels(model.predict(data.x_test)) for model in models]
         correct = np.stack(after, axis=1) == data.y_test[:, None]
         measured: list[Measurement] = []
-        caveats: list[Caveat] = []
+        caveats = likeness(case, predicted_labels(case.subject.predict(data.x_test)), before)
         for j, (rate, model) in enumerate(zip(self.rates, models, strict=True)):
             flips = _flips(case, rate)
             measured += _effects(case, rate, j, clean, correct[:, j])

@@ -93,8 +93,9 @@ class Load(Frozen):
 
     @model_validator(mode="after")
     def _fits_the_format(self) -> Self:
-        for key in sorted(self.model_fields_set & OWN_KEYS.keys()):
-            if self.format not in OWN_KEYS[key] and getattr(self, key) not in (None, {}, "none"):
+        for key in sorted(OWN_KEYS):
+            default = type(self).model_fields[key].get_default(call_default_factory=True)
+            if self.format not in OWN_KEYS[key] and getattr(self, key) != default:
                 wanted = ", ".join(sorted(OWN_KEYS[key]))
                 raise ValueError(f"{key} belongs to the format {wanted}; this is {self.format}: remove it")
         if self.format == "endpoint":

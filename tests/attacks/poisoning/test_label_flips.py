@@ -86,12 +86,13 @@ def test_the_change_leaves_inputs_and_the_given_labels_alone():
     assert np.bincount(data.y_train).tolist() == [100, 100]
 
 
-def test_one_fit_a_dose_and_none_without_a_recipe():
+def test_one_fit_a_dose_with_a_clean_one_and_none_without_a_recipe():
     facts = blobs().facts()
     fits = LabelFlips(rates=(0.1, 0.3)).fits(Setting(facts, RECIPE))
     flip = "auditor.attacks.poisoning.flips:flip_labels"
-    assert [f.change for f in fits.values()] == [Change(function=flip, parameters={"rate": r}) for r in (0.1, 0.3)]
-    assert [f.recipe for f in fits.values()] == [RECIPE, RECIPE]
+    changes = [None, *(Change(function=flip, parameters={"rate": r}) for r in (0.1, 0.3))]
+    assert [f.change for f in fits.values()] == changes
+    assert [f.recipe for f in fits.values()] == [RECIPE, RECIPE, RECIPE]
     assert LabelFlips().fits(Setting(facts, None)) == {}
 
 
@@ -141,11 +142,9 @@ def test_the_lies_drawn_again_are_those_the_fit_was_trained_on():
     recipe = RECIPE.model_copy(update={"seed": 4, "epochs": 250, "kwargs": {"hidden": (256,)}})
     seeds = Seeds(3, 4)
     probe = LabelFlips(rates=(0.2,))
-    ((name, poisoned),) = probe.fits(Setting(data.facts(), recipe)).items()
-    models = {name: wrap(fit(poisoned, data, seeds=seeds, learning_rate=0.01).trained, data)}
-    unchanged = poisoned.model_copy(update={"change": None})
-    clean = wrap(fit(unchanged, data, seeds=seeds, learning_rate=0.01).trained, data)
-    outcome = probe.run(Case(probe, "s", clean, data, seeds, recipe, models.__getitem__))
+    fits = probe.fits(Setting(data.facts(), recipe))
+    models = {name: wrap(fit(f, data, seeds=seeds, learning_rate=0.01).trained, data) for name, f in fits.items()}
+    outcome = probe.run(Case(probe, "s", models["clean"], data, seeds, recipe, models.__getitem__))
     assert values(outcome, "memorised")[0] > 0.7
     assert values(outcome, "accuracy_drop")[0] > 0.05
 
