@@ -54,6 +54,7 @@ clean:
 	@touch $@
 
 .venv/tested: .venv/installed .venv/fashion tests/plugin/pyproject.toml $(wildcard tests/plugin/auditor_trouble/*.py)
-	$(PIP) pytest ruff mypy build check-wheel-contents
+	$(PIP) --no-build-isolation --editable ".[boost,onnx,tabular]"
+	$(PIP) pytest ruff mypy build check-wheel-contents mlserver
 	$(PIP) --no-build-isolation --no-deps ./tests/plugin
 	@touch $@

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,9 +14,17 @@ from auditor.errors import ConfigError, ModelError, UnknownNameError
 from auditor.plan import PlannedSubject
 from auditor.planning import Planner
 from auditor.recipe import Fit, Recipe, Tuned
+from auditor.sources import version_of
 from auditor.subjects.spec import Load
 from auditor.training.optimizers import check_settings, resolve
 
+# What reads and runs a format, beside the libraries of every unit's environment: another version may answer otherwise.
+RUN_BY: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("onnxruntime", "onnx"),
+    "xgboost": ("xgboost",),
+    "lightgbm": ("lightgbm",),
+    "sklearn": ("skops", "xgboost", "lightgbm"),
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*")
 
 
@@ -107,7 +116,14 @@ def _identity(planner: Planner, load: Load, where: str) -> dict[str, Any]:  # an
     path = planner.directory / load.place
     if not path.is_file():
         raise ConfigError(f"{where}: load.path: {path} does not exist")
-    return spec | {"content": _content(path), "factory": planner.codes.named(load.factory)}
+    found: dict[str, Any] = {"content": _content(path), "factory": planner.codes.named(load.factory)}
+    if packages := RUN_BY.get(load.format):
+        found["versions"] = {name: version_of(name) for name in packages}
+    if load.format == "onnx":
+        from auditor.subjects.onnx_files import files_beside
+
+        found["beside"] = {p.name: _content(p) for p in files_beside(path) if p.is_file()}
+    return spec | found
 
 
 def _answers(planner: Planner, load: Load) -> str:

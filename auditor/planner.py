@@ -23,7 +23,7 @@ def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = ()
     subjects = [s for entry in config.subjects for s in planned(planner, entry, loaded)]
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
-    contents = [[s.id, planner.units[s.unit].spec.get("content")] for s in subjects]
+    contents = [[s.id, *(planner.units[s.unit].spec.get(k) for k in ("content", "beside"))] for s in subjects]
     sha256 = digest(
         {
             "config": config.declared(),
@@ -83,44 +83,42 @@ def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe |
     if isinstance(probe, str):
         return PlannedResult(subject.id, name, 0, {}, None, probe, errored=True)
     parameters = probe.parameters()
+
+    def not_run(reason: str, *, errored: bool = False) -> PlannedResult:
+        return PlannedResult(subject.id, name, probe.version, parameters, None, reason, errored)
+
     if Access.RECIPE in probe.needs and subject.recipe is None:
-        reason = (
+        return not_run(
             f"needs access: recipe (it retrains the model); {subject.id} is a finished model without one: state "
             "`recipe` beside `load`"
         )
-        return PlannedResult(subject.id, name, probe.version, parameters, None, reason)
     try:
         wanted = probe.fits(Setting(planner.data, subject.recipe))
     except AuditorError:
         raise
     except Exception as error:  # noqa: BLE001  # a third party's probe: it is errored, the audit goes on
-        return PlannedResult(
-            subject.id,
-            name,
-            probe.version,
-            parameters,
-            None,
-            f"planning failed: {type(error).__name__}: {error}",
-            errored=True,
-        )
+        return not_run(f"planning failed: {type(error).__name__}: {error}", errored=True)
     fits = {key: planner.fit(fit, f"{name} {key} for {subject.id}") for key, fit in sorted(wanted.items())}
+    return PlannedResult(subject.id, name, probe.version, parameters, _asking(planner, subject, probe, fits))
+
+
+def _asking(planner: Planner, subject: PlannedSubject, probe: Probe, fits: Mapping[str, str]) -> str:
+    """The identity of the unit that asks this probe about this subject, with its fits."""
     spec = {
-        "probe": name,
+        "probe": probe.id,
         "version": probe.version,
-        "parameters": parameters,
+        "parameters": probe.parameters(),
         "subject": subject.id,
         "seed": subject.seed or 0,
         "recipe": subject.recipe.model_dump(mode="json") if subject.recipe else None,
-        "fits": fits,
+        "fits": dict(fits),
         "model": subject.unit,
         "confidence": planner.config.confidence,
-        "source": planner.codes.plugin("auditor.probes", name),
+        "source": planner.codes.plugin("auditor.probes", probe.id),
         "gallery": planner.config.gallery in ("on", True),
     }
-    unit = planner.add(
-        "probe", f"{name} on {subject.id}", spec, (subject.unit, *fits.values()), subject=subject.id, probe=name
-    )
-    return PlannedResult(subject.id, name, probe.version, parameters, unit)
+    inputs = (subject.unit, *fits.values())
+    return planner.add("probe", f"{probe.id} on {subject.id}", spec, inputs, subject=subject.id, probe=probe.id)
 
 
 def _check_reference(loaded: Loaded, subjects: list[PlannedSubject]) -> None:

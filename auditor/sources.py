@@ -73,7 +73,7 @@ def code_digest(module: str, directory: Path) -> str | None:
         files = _files(name, directory)
         released = any("site-packages" in p.parts or "dist-packages" in p.parts for p in files)
         if released and name != first:
-            sha.update(f"{name}=={_version(name)}\n".encode())
+            sha.update(f"{name}=={version_of(name)}\n".encode())
             continue
         for path in files:
             content = path.read_bytes()
@@ -112,7 +112,8 @@ def _imports(source: bytes) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """The version of a distribution or of the one that brings a module of this name; "unknown" where there is none."""
     for distribution in (name, *packages_distributions().get(name, ())):
         try:
             return version(distribution)
@@ -140,7 +141,7 @@ def environment() -> dict[str, Any]:
     """What besides its inputs decides a unit's result: our source, the libraries, the device, how it is executed."""
     return {
         "source": source_digest(),
-        "versions": {n: _version(n) for n in VERSIONED},
+        "versions": {n: version_of(n) for n in VERSIONED},
         "device": "cpu",
         "execution": "single",
     }

@@ -1,14 +1,18 @@
 """A fitted scikit-learn classifier, or anything that answers like one, as a subject."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from auditor.dataset import Array
+from auditor.blocks import blocks
+from auditor.dataset import Array, Labels
 from auditor.errors import ModelError
 from auditor.subject import Access, Outputs
+from auditor.subjects.preparation import AS_IT_IS, Preparation
 
 FAR_BELOW = 50.0  # how far under the smallest logit a class stands that the estimator never saw
 
@@ -18,8 +22,9 @@ class SklearnSubject:
 
     `predict_proba` gives probabilities, else `decision_function` gives logits (a binary decision d as [-d/2, d/2], so
     that softmax is its logistic function), else `predict` gives one-hot labels. `classes_` are label integers or, with
-    `names`, class names; a class the estimator never saw gets probability zero. Raises ModelError for an estimator
-    that is a regressor, not fitted, made for other features, or knows classes the data does not have.
+    `names`, class names; a class the estimator never saw gets probability zero. What `preparation` says stands before
+    and behind it. Raises ModelError for an estimator that is a regressor, not fitted, made for other features, or knows
+    classes the data does not have.
     """
 
     def __init__(
@@ -30,24 +35,26 @@ class SklearnSubject:
         shape: tuple[int, ...],  # a duck-typed classifier
         names: tuple[str, ...] = (),
         extra_access: frozenset[Access] = frozenset(),
+        preparation: Preparation = AS_IT_IS,
     ) -> None:
         _check_usable(estimator, shape)
         self.estimator = estimator
         self.classes = classes
         self.shape = tuple(shape)
+        self.preparation = preparation
+        self._names = names
         self._columns = _columns(estimator, classes, names)
         self.outputs, access = _answers(estimator)
         self.access = access | extra_access
 
     def predict(self, x: Array) -> Array:
-        """Outputs (N, classes) of inputs (N, *shape), which the estimator sees as rows of features."""
+        """Outputs (N, classes) of inputs (N, *shape), shown block by block as rows of features."""
+        return np.concatenate([np.zeros((0, self.classes), np.float32), *map(self._outputs, blocks(x))])
+
+    def _outputs(self, x: Array) -> Array:
         out = np.full((len(x), self.classes), 0.0, np.float32)
-        if len(x) == 0:
-            return out
-        rows = np.array(x, np.float32).reshape(len(x), -1)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="X does not have valid feature names")
-            raw = self._raw(rows)
+        with _nameless():
+            raw = self._raw(self._rows(x))
         if raw.shape != (len(x), len(self._columns)):
             hint = "; set decision_function_shape='ovr'" if self.outputs == "logits" else ""
             raise ModelError(
@@ -56,7 +63,19 @@ class SklearnSubject:
         if self.outputs == "logits":
             out[:] = raw.min(axis=1, keepdims=True) - FAR_BELOW
         out[:, self._columns] = raw
-        return out
+        return self.preparation.ordered(out)
+
+    def bare_labels(self, x: Array) -> Labels:
+        """Classes (N,) of inputs (N, *shape), as the estimator's own `predict` names them; -1 for one of no class."""
+        if len(x) == 0 or not hasattr(self.estimator, "predict"):
+            return np.full(len(x), -1, np.int64)
+        with _nameless():
+            own = np.asarray(self.estimator.predict(self._rows(x))).reshape(len(x)).tolist()
+        labels = np.array([_label(value, self._names) for value in own], np.int64)
+        return self.preparation.relabelled(np.where(labels < self.classes, labels, -1))
+
+    def _rows(self, x: Array) -> Array:
+        return self.preparation.inputs(np.asarray(x, np.float32)).reshape(len(x), -1)
 
     def _raw(self, rows: Array) -> npt.NDArray[np.floating]:
         """A column for each of the estimator's own classes."""
@@ -69,6 +88,14 @@ class SklearnSubject:
         own = np.asarray(self.estimator.classes_)
         one_hot: Array = (np.asarray(self.estimator.predict(rows))[:, None] == own).astype(np.float32)
         return one_hot
+
+
+@contextmanager
+def _nameless() -> Iterator[None]:
+    """Inside, an estimator that was fitted on named columns does not warn that these have no names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        yield
 
 
 def _name(estimator: object) -> str:
