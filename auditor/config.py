@@ -13,7 +13,7 @@ from auditor.datasets.spec import DataConfig
 from auditor.documents import Document, read, text_of, validated
 from auditor.documents import loads as read_text
 from auditor.errors import ConfigError, UnknownNameError
-from auditor.recipe import Objective, Schedule, Standard
+from auditor.recipe import Dp, Objective, Schedule, Standard
 from auditor.record import Frozen, digest
 from auditor.subject import Outputs
 from auditor.subjects.spec import Load
@@ -73,6 +73,17 @@ class TrainConfig(Frozen):
             )
         if arm := next((a for a in self.arms if a.learning_rate is not None or a.settings), None):
             raise ValueError(f"the function chooses the rate and settings of {arm.name!r}: name the optimizer alone")
+        return self
+
+    @model_validator(mode="after")
+    def _no_search_in_private(self) -> Self:
+        """Trials look at the training rows as well, and no epsilon would count them."""
+        searched = next((a.name for a in self.arms if a.learning_rate is None), None)
+        if isinstance(self.objective, Dp) and self.tune != "off" and searched is not None:
+            raise ValueError(
+                "a search for the learning rate spends privacy that the objective dp does not count: say `tune: off`, "
+                f"or give a rate: {{name: {searched}, learning_rate: 0.01}}"
+            )
         return self
 
     @property

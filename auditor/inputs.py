@@ -49,6 +49,13 @@ def _own(job: Job, function: str, path: Path, outputs: Outputs, data: Dataset) -
     return wrap(kept(path), data, outputs=outputs)
 
 
+def expected_accuracy(store: Store, identity: str) -> float | None:
+    """What the owner of a loaded model measured on the test rows, where they said so."""
+    said = store.read(identity)
+    stated = said["spec"].get("load", {}).get("expected_accuracy") if said["kind"] == "load" else None
+    return None if stated is None else float(stated)
+
+
 def torch_subject(module: Any, data: Dataset) -> Subject:  # torch.nn.Module, not imported for an annotation
     """A network trained here, as a subject."""
     from auditor.subjects.torch_subject import TorchSubject

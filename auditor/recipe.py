@@ -1,10 +1,12 @@
 """How a model is made: a recipe, a fit of it on a split, and a declared change of the data."""
 
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field
+from pydantic import BeforeValidator, Discriminator, Field, model_validator
 
+from auditor.errors import UnknownNameError
 from auditor.record import Frozen
 from auditor.subject import Outputs
 
@@ -14,12 +16,15 @@ Schedule = Literal["constant", "cosine", "one-cycle"]
 def _share(value: object) -> object:
     """A fraction such as 8/255 as a number; what is no fraction is left to be refused with its place."""
     try:
-        return float(Fraction(value)) if isinstance(value, str) else value
+        number = float(Fraction(value)) if isinstance(value, str) else value
     except (ValueError, ZeroDivisionError):
         return value
+    if isinstance(number, int | float) and number > 1:
+        raise ValueError(f"a share of each feature's range, at most 1: write {number:g}/255 for {number:g} grey levels")
+    return number
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(gt=0, le=1)]
 
 
 class Standard(Frozen):
@@ -32,7 +37,7 @@ class Pgd(Frozen):
     """Cross-entropy on rows moved by projected gradient ascent (Madry et al., ICLR 2018).
 
     `epsilon` is the Linf radius in units of each feature's range, `step` the length of one of the `steps`; by default
-    2.5 epsilon / steps.
+    2.5 epsilon / steps, at most epsilon.
     """
 
     name: Literal["pgd"] = "pgd"
@@ -59,16 +64,45 @@ class Dp(Frozen):
     """
 
     name: Literal["dp"] = "dp"
-    max_grad_norm: float = Field(1.0, gt=0)
-    noise_multiplier: float | None = Field(None, gt=0)
-    epsilon: float | None = Field(None, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=False)
+    noise_multiplier: float | None = Field(None, gt=0, allow_inf_nan=False)
+    epsilon: float | None = Field(None, gt=0, allow_inf_nan=False)
     delta: float | None = Field(None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_noise(self) -> Self:
+        if (self.noise_multiplier is None) == (self.epsilon is None):
+            raise ValueError(
+                "dp needs either noise_multiplier or the epsilon to spend, and not both: {name: dp, epsilon: 8}"
+            )
+        return self
+
+
+OBJECTIVES: dict[str, type[Frozen]] = {"standard": Standard, "pgd": Pgd, "trades": Trades, "dp": Dp}
+
+
+def _objective(value: object) -> object:
+    """An objective from its name alone or a mapping; names and keys that are unknown are told with the nearest."""
+    if isinstance(value, Frozen):
+        return value
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise ValueError("an objective is a name, or a mapping that has one: {name: pgd, epsilon: 8/255}")
+    name = given["name"]
+    if name not in OBJECTIVES:
+        raise ValueError(str(UnknownNameError("objective", name, OBJECTIVES)))
+    known = OBJECTIVES[name].model_fields
+    if unknown := next((key for key in given if key not in known), None):
+        raise ValueError(str(UnknownNameError(f"key of the objective {name}", str(unknown), known)))
+    return OBJECTIVES[name].model_validate(given)
 
 
 Objective = Annotated[
     Standard | Pgd | Trades | Dp,
     Discriminator("name"),
-    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+    BeforeValidator(
+        _objective, json_schema_input_type=Literal["standard", "pgd", "trades"] | Standard | Pgd | Trades | Dp
+    ),
 ]
 
 
@@ -91,7 +125,7 @@ class Recipe(Frozen):
     nothing to it. `outputs` says what such a model answers, where it is a torch module.
     """
 
-    architecture: str | None = None
+    architecture: str = ""
     function: str | None = None
     optimizer: str
     learning_rate: float | Tuned | None = None

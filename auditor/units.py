@@ -136,6 +136,7 @@ def _fit_here(job: Job, wanted: Fit, data: Dataset, clock: Clock) -> None:
         "curve": list(fitted.curve),
         "holdout_loss": fitted.holdout_loss,
         "diverged_at": fitted.diverged_at,
+        "privacy": fitted.privacy,
     }
     clock.detail = {
         "cpu_seconds": fitted.seconds.cpu,
@@ -197,6 +198,7 @@ def run_probe(job: Job) -> None:
         data=data,
         seeds=Seeds(spec["root"], spec["seed"]),
         confidence=spec["confidence"],
+        expected_accuracy=inputs.expected_accuracy(store, spec["model"]),
         recipe=Recipe.model_validate(spec["recipe"]) if spec["recipe"] else None,
         fitted=lambda name: inputs.subject(job, spec["fits"][name], data),
     )

@@ -1,16 +1,19 @@
 """The networks a recipe can name, each made for the shape of the data and carrying its own normalisation."""
 
 import inspect
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from auditor import plugins
-from auditor.dataset import Array
+from auditor.blocks import Chosen, blocks, extremes, large
+from auditor.dataset import Array, Domain
 from auditor.errors import ConfigError, ModelError
 from auditor.recipe import Recipe
 from auditor.record import DatasetRecord
@@ -36,21 +39,44 @@ class Normalised(nn.Module):
         self.register_buffer("deviation", torch.ones(size))
         self.net = net
 
-    def measure(self, x: Array) -> None:
+    def measure(self, x: Array | Chosen) -> None:
         """Take mean and deviation from training rows x (N, *shape), in float64; a constant feature is divided by 1."""
-        axes = (0,) if x.ndim == 2 else (0, 2, 3)
-        mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
-        parts = np.array_split(x, -(-len(x) // ROWS_AT_ONCE))
-        squares = [((part - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts]
-        deviation = np.sqrt(np.sum(squares, axis=0) / (x.size / mean.size))
-        constant = x.max(axis=axes, keepdims=True) == x.min(axis=axes, keepdims=True)
+        axes = (0,) if len(x.shape) == 2 else (0, 2, 3)
+        mean = _mean(x, axes)
+        squares = [((part - mean) ** 2).sum(axis=axes, keepdims=True) for part in _parts(x)]
+        deviation = np.sqrt(np.sum(squares, axis=0) / (math.prod(x.shape) / mean.size))
+        seen = extremes(x)
+        high, low = seen.high[None].max(axis=axes, keepdims=True), seen.low[None].min(axis=axes, keepdims=True)
         self.mean.copy_(torch.from_numpy(mean[0]))
-        self.deviation.copy_(torch.from_numpy(np.where(constant, 1, deviation)[0]))
+        self.deviation.copy_(torch.from_numpy(np.where(high == low, 1, deviation)[0]))
+
+    def assume(self, domain: Domain) -> None:
+        """Bring the range of each feature, or channel, to [-1, 1], unseen any row; a constant is divided by 1."""
+        axes = tuple(range(1, domain.low.ndim))
+        low, high = domain.low.min(axis=axes, keepdims=True), domain.high.max(axis=axes, keepdims=True)
+        self.mean.copy_(torch.from_numpy((low + high) / 2))
+        self.deviation.copy_(torch.from_numpy(np.where(high > low, (high - low) / 2, 1)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of inputs (N, *shape)."""
         logits: torch.Tensor = self.net((x - self.mean) / self.deviation)
         return logits
+
+
+def _mean(x: Array | Chosen, axes: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """The mean in float64 with its axes kept; large rows are added up part by part."""
+    if not isinstance(x, Chosen) and not large(x):
+        return np.asarray(x.mean(axis=axes, keepdims=True, dtype=np.float64))
+    totals = [part.sum(axis=axes, keepdims=True, dtype=np.float64) for part in _parts(x)]
+    total = np.sum(totals, axis=0)
+    return np.asarray(total / (math.prod(x.shape) / total.size))
+
+
+def _parts(x: Array | Chosen) -> Iterator[Array]:
+    """The rows in near-equal parts whose squares can be held together."""
+    if not isinstance(x, Chosen) and not large(x):
+        return iter(np.array_split(x, -(-len(x) // ROWS_AT_ONCE)))
+    return blocks(x)
 
 
 def mlp(shape: Sequence[int], classes: int, *, hidden: Sequence[int] = (128,)) -> nn.Module:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor import plugins
+from auditor.blocks import blocks
 from auditor.dataset import Array, Domain, Labels
 from auditor.errors import DataError
 from auditor.recipe import Change
@@ -55,6 +56,7 @@ def _check(name: str, x: Array, y: Labels, context: ChangeContext) -> None:
     if (y < 0).any() or (y >= context.classes).any():
         raise DataError(f"{name} returned labels from {y.min()} to {y.max()}, outside 0 to {context.classes - 1}")
     slack = 1e-4 * context.domain.span
-    inside = (x >= context.domain.low - slack) & (x <= context.domain.high + slack)  # false for NaN too
-    if not inside.all():
-        raise DataError(f"{name} returned {int((~inside).sum())} values that are not finite or outside the domain")
+    low, high = context.domain.low - slack, context.domain.high + slack
+    outside = sum(int((~((rows >= low) & (rows <= high))).sum()) for rows in blocks(x))  # NaN is inside nothing
+    if outside:
+        raise DataError(f"{name} returned {outside} values that are not finite or outside the domain")
