@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from auditor.blocks import blocks, extremes
+from auditor.constraints import Constraints
 from auditor.errors import DataError
-from auditor.record import DatasetRecord, array_digest
+from auditor.record import DatasetRecord, array_digest, digest
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -22,11 +24,13 @@ class Domain:
     """Which values an input may take: `low` and `high` are numbers, or arrays of one entry a feature.
 
     Perturbation sizes are fractions of `high - low`, so that an epsilon means the same for every feature.
+    `constraints` say what must hold besides the ranges.
     """
 
     low: Array
     high: Array
     feature_names: tuple[str, ...] = ()
+    constraints: Constraints = field(default_factory=Constraints)
 
     @classmethod
     def unit(cls, shape: Sequence[int]) -> "Domain":
@@ -53,8 +57,10 @@ class Dataset:
     """Named arrays of a classification problem, checked when made and read-only afterwards.
 
     `x_*` are float32 of shape (N, features) or (N, C, H, W), as the subject sees them; `y_*` are int64 of shape (N,)
-    with values 0 to K-1. Raises DataError, naming the array and what to do, for wrong shapes, labels outside the
-    classes, values that are not finite or outside the domain, and empty splits.
+    with values 0 to K-1. `groups` are codes (N,) of the test rows, by attribute; `group_names` say what the codes mean
+    where they count from 0, and `missing` how many cells were empty as stored, by column. Raises DataError, naming the
+    array and what to do, for wrong shapes, labels outside the classes, values that are not finite or outside the
+    domain or against its constraints, and empty splits.
     """
 
     id: str
@@ -68,6 +74,10 @@ class Dataset:
     ood: Mapping[str, Array] = field(default_factory=dict)
     groups: Mapping[str, Labels] = field(default_factory=dict)
     description: str = ""
+    group_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
+    origin: str | None = None
+    collection: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("x_train", "x_test"):
@@ -112,7 +122,12 @@ class Dataset:
         for mapping in (self.ood, self.groups):
             for name in sorted(mapping):
                 parts += [np.array(name), mapping[name]]
-        return array_digest(*parts, np.array(self.classes))
+        parts.append(np.array(self.classes))
+        if self.domain.constraints:
+            parts.append(np.array(digest(self.domain.constraints)))
+        if self.group_names:
+            parts.append(np.array(digest(dict(self.group_names))))
+        return array_digest(*parts)
 
     @cached_property
     def test_rows(self) -> npt.NDArray[np.str_]:
@@ -132,10 +147,25 @@ class Dataset:
             ood=tuple(sorted(self.ood)),
             range=(float(self.domain.low.min()), float(self.domain.high.max())),
             description=self.description,
+            origin=self.origin,
+            collection=self.collection,
+            groups={name: self._names_of_group(name) for name in sorted(self.groups)},
+            missing=dict(self.missing),
+            constraints=self._constraints_in_words(),
             class_counts={
                 "train": tuple(np.bincount(self.y_train, minlength=count).tolist()),
                 "test": tuple(np.bincount(self.y_test, minlength=count).tolist()),
             },
+        )
+
+    def _names_of_group(self, name: str) -> tuple[str, ...]:
+        return self.group_names.get(name) or tuple(map(str, np.unique(self.groups[name]).tolist()))
+
+    def _constraints_in_words(self) -> tuple[str, ...]:
+        if not self.domain.constraints:
+            return ()
+        return self.domain.constraints.sentences(
+            self.domain.feature_names or tuple(f"feature {i}" for i in range(self.shape[0]))
         )
 
 
@@ -144,7 +174,8 @@ def row_ids(x: Array, y: Labels | None = None, *, prefix: str = "") -> npt.NDArr
     labels = np.zeros(len(x), np.int64) if y is None else y
     seen: Counter[str] = Counter()
     ids = []
-    for row, label in zip(x, labels, strict=True):
+    rows = (row for block in blocks(x) for row in block)
+    for row, label in zip(rows, labels, strict=True):
         key = hashlib.sha256(
             np.ascontiguousarray(row).tobytes() + int(label).to_bytes(8, "little", signed=True)
         ).hexdigest()[:16]
@@ -171,10 +202,25 @@ def check(data: Dataset) -> None:
             f"{data.id}: x_train has rows of shape {data.x_train.shape[1:]}, x_test of {data.x_test.shape[1:]}"
         )
     for name, x in data.ood.items():
-        _check_values(f"{data.id}: x_ood_{name}", x)
+        check_finite(f"{data.id}: x_ood_{name}", x)
         if x.shape[1:] != data.x_test.shape[1:]:
             raise DataError(
                 f"{data.id}: x_ood_{name} has rows of shape {x.shape[1:]}; the test rows have {data.x_test.shape[1:]}"
+            )
+    if data.domain.constraints:
+        _check_constraints(data)
+
+
+def _check_constraints(data: Dataset) -> None:
+    constraints, names = data.domain.constraints, data.domain.feature_names
+    if len(data.shape) != 1 or constraints.outside(data.shape[0]):
+        raise DataError(f"{data.id}: the constraints are not about rows of shape {data.shape}; only tables have them")
+    for split in ("train", "test"):
+        breach = constraints.breach(getattr(data, f"x_{split}"), names)
+        if breach:
+            raise DataError(
+                f"{data.id}: x_{split}[{breach.row}] breaks the constraint {breach.rule!r}, and so do "
+                f"{breach.rows} rows in all; correct the data or the constraint"
             )
 
 
@@ -186,7 +232,9 @@ def _check_split(data: Dataset, split: str, x: Array, y: Labels) -> None:
         raise DataError(f"{place} has shape {x.shape}; expected (N, features) or (N, channels, height, width)")
     if y.shape != (len(x),):
         raise DataError(f"{data.id}: y_{split} has shape {y.shape}; expected ({len(x)},), one label a row of x_{split}")
-    _check_values(place, x)
+    seen = extremes(x)
+    if not (np.isfinite(seen.low) & np.isfinite(seen.high)).all():
+        check_finite(place, x)
     outside = (y < 0) | (y >= len(data.classes))
     if outside.any():
         first = int(np.flatnonzero(outside)[0])
@@ -196,17 +244,23 @@ def _check_split(data: Dataset, split: str, x: Array, y: Labels) -> None:
             f"0 to {len(data.classes) - 1}{hint}"
         )
     slack = 1e-4 * data.domain.span
-    if ((x < data.domain.low - slack) | (x > data.domain.high + slack)).any():
+    if ((seen.low < data.domain.low - slack) | (seen.high > data.domain.high + slack)).any():
         raise DataError(
-            f"{place} has values from {x.min():g} to {x.max():g}, outside its range "
+            f"{place} has values from {seen.low.min():g} to {seen.high.max():g}, outside its range "
             f"{data.domain.low.min():g} to {data.domain.high.max():g}; state the range as stored in data.range"
         )
 
 
-def _check_values(place: str, x: Array) -> None:
-    bad = ~np.isfinite(x)
-    if bad.any():
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them"
-        )
+def check_finite(place: str, x: npt.NDArray[Any]) -> None:
+    """Raises DataError, with how many and where the first is, for values of x (N, *shape) that are not finite."""
+    first: tuple[int, ...] | None = None
+    count, start = 0, 0
+    for block in blocks(x):
+        bad = ~np.isfinite(block)
+        if bad.any():
+            row, *rest = (int(i) for i in np.argwhere(bad)[0])
+            first = (start + row, *rest) if first is None else first
+            count += int(bad.sum())
+        start += len(block)
+    if count:
+        raise DataError(f"{place} has {count} values that are not finite, the first at {first}; remove or impute them")

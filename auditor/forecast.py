@@ -46,6 +46,11 @@ def text(plan: Plan, store: Store) -> str:
     return "\n".join(lines)
 
 
+def cost(plan: Plan, store: Store) -> str:
+    """What the units of a plan that are not finished will cost, in a line."""
+    return _cost(plan, store, {u.identity for u in plan.units.values() if store.has(u.identity)})
+
+
 def _left_out(plan: Plan) -> list[str]:
     reasons: dict[tuple[str, str | None], list[str]] = defaultdict(list)
     for result in plan.results:

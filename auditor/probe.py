@@ -130,13 +130,17 @@ def _plain(value: Any) -> Any:  # JSON values in, JSON values out
 
 @dataclass(frozen=True, eq=False)
 class Verified:
-    """What changed inputs did to a subject, as the case saw it: arrays (N,), and the inputs it really judged."""
+    """What changed inputs did to a subject, as the case saw it: arrays (N,), and the inputs it really judged.
+
+    `refused` are rows that would be broken if the data had no constraints.
+    """
 
     x: Array
     broken: npt.NDArray[np.bool_]
     prediction: Labels
     distance: npt.NDArray[np.float64]
     violations: int
+    refused: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +155,7 @@ class Case:
     recipe: Recipe | None = None
     fitted: Callable[[str], Subject] | None = None
     confidence: float = 0.95
+    expected_accuracy: float | None = None  # what the subject's owner measured on the test rows
     counts: Counts = field(default_factory=Counts)
 
     @cached_property
@@ -182,7 +187,8 @@ class Case:
 
         Shapes: x and changed (N, *shape), y (N,). `epsilon` is in units of the feature range. The ball is checked in
         float64; `violations` counts inputs that had left it (by over 1e-6 of the range) before they were clipped.
-        Ties and outputs that are not numbers count as broken.
+        Ties and outputs that are not numbers count as broken. Where the data has constraints, inputs are brought back
+        to what these allow; one that still breaks them is judged as it was before the change.
         """
         radius = epsilon * self.domain.span.astype(np.float64)
         exact = np.asarray(changed, np.float64)
@@ -191,18 +197,37 @@ class Case:
         )
         over |= (exact > self.domain.high + 1e-6 * self.domain.span) | ~np.isfinite(exact)
         exact = np.where(np.isfinite(exact), exact, x)
-        inside = np.clip(np.clip(exact, x - radius, x + radius), self.domain.low, self.domain.high).astype(np.float32)
+        free = np.clip(np.clip(exact, x - radius, x + radius), self.domain.low, self.domain.high).astype(np.float32)
+        inside = self._possible(x, free, radius)
         outputs = self.subject.predict(inside)
+        broken = margins(outputs, y) <= 0
         distance = (
             np.abs(self.domain.to_unit(inside) - self.domain.to_unit(x)).reshape(len(x), -1).max(axis=1, initial=0.0)
         )
         return Verified(
             x=inside,
-            broken=margins(outputs, y) <= 0,
+            broken=broken,
             prediction=predicted_labels(outputs),
             distance=distance,
             violations=int(over.reshape(len(x), -1).any(axis=1).sum()),
+            refused=self._refused(y, free, inside, broken),
         )
+
+    def _possible(self, x: Array, free: Array, radius: npt.NDArray[np.float64]) -> Array:
+        """Changed inputs as the constraints allow them: brought back to them, or put back where that is not enough."""
+        constraints = self.domain.constraints
+        if not constraints:
+            return free
+        projected = constraints.project(free, x, radius).astype(np.float32)
+        return np.where(constraints.satisfied(projected, x)[:, None], projected, self.domain.clip(x))
+
+    def _refused(self, y: Labels, free: Array, inside: Array, broken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which rows stand only because the constraints took their change back."""
+        refused = np.zeros(len(y), bool)
+        if self.domain.constraints:
+            changed = np.flatnonzero((free != inside).any(axis=1) & ~broken)
+            refused[changed] = margins(self.subject.predict(free[changed]), y[changed]) <= 0
+        return refused
 
     def proportion(
         self, metric: str, outcomes: npt.NDArray[Any], *, column: str | None, at: Mapping[str, Coordinate] = {}

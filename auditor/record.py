@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from auditor.blocks import blocks
+
 Better = Literal["higher", "lower", "neither"]
 Unit = Literal["share", "difference", "number"]  # a share lies in [0, 1]; a difference is one of two shares
 RANGES: Mapping[Unit | None, tuple[float, float]] = {"share": (0.0, 1.0), "difference": (-1.0, 1.0)}
@@ -207,5 +209,6 @@ def array_digest(*arrays: np.ndarray) -> str:
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(f"{array.shape}{array.dtype.str}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
+        for block in blocks(array) if array.ndim else (array,):
+            sha.update(np.ascontiguousarray(block).tobytes())
     return sha.hexdigest()

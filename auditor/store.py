@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from auditor import blocks
 from auditor.bundle import UnitTiming, file_sha256
+from auditor.constraints import Constraints
 from auditor.dataset import Dataset, Domain
 from auditor.errors import IntegrityError
 from auditor.record import DatasetRecord, canonical_json
@@ -105,9 +107,15 @@ class Store:
             arrays = {name: getattr(data, name) for name in ARRAYS} | {"low": data.domain.low, "high": data.domain.high}
             arrays |= {f"ood_{k}": v for k, v in data.ood.items()} | {f"groups_{k}": v for k, v in data.groups.items()}
             for name, array in arrays.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+                blocks.save(folder / f"{name}.npy", array)
             facts = data.facts().model_dump(mode="json")
-            meta = {"facts": facts, "groups": sorted(data.groups), "feature_names": data.domain.feature_names}
+            meta = {
+                "facts": facts,
+                "groups": sorted(data.groups),
+                "group_names": dict(data.group_names),
+                "feature_names": data.domain.feature_names,
+                "constraints": data.domain.constraints.model_dump(mode="json"),
+            }
             (folder / "meta.json").write_bytes(canonical_json(meta))
 
     def dataset(self, sha256: str) -> Dataset:
@@ -121,16 +129,27 @@ class Store:
         def array(name: str) -> Any:  # float32 or int64
             return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
-        return Dataset(
+        data = Dataset(
             id=facts.id,
             classes=facts.classes,
             licence=facts.licence,
             description=facts.description,
-            domain=Domain(np.array(array("low")), np.array(array("high")), tuple(meta["feature_names"])),
+            origin=facts.origin,
+            collection=facts.collection,
+            domain=Domain(
+                np.array(array("low")),
+                np.array(array("high")),
+                tuple(meta["feature_names"]),
+                Constraints.model_validate(meta["constraints"]),
+            ),
             ood={name: array(f"ood_{name}") for name in facts.ood},
             groups={name: array(f"groups_{name}") for name in meta["groups"]},
+            group_names={name: tuple(names) for name, names in meta["group_names"].items()},
+            missing=facts.missing,
             **{name: array(name) for name in ARRAYS},
         )
+        data.__dict__["sha256"] = facts.sha256  # its seal holds, so the content is as it was when this was computed
+        return data
 
 
 def put(folder: Path, content: dict[str, Any], timing: UnitTiming) -> None:

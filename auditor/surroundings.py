@@ -57,9 +57,15 @@ def own_copy(model: Any) -> Any:  # a torch module or a scikit-learn estimator
 
 @contextmanager
 def importable(directory: Path) -> Iterator[None]:
-    """Inside, modules beside the audit file can be imported, as the audit file names them."""
-    sys.path.insert(0, str(directory))
+    """Inside, modules beside the audit file can be imported, as code that the audit file names does.
+
+    They come last: a file beside the audit file that is called like an installed package is never run in its place.
+    """
+    own = str(directory)
+    sys.path.append(own)
     try:
         yield
     finally:
-        sys.path.remove(str(directory))
+        sys.path.reverse()
+        sys.path.remove(own)
+        sys.path.reverse()

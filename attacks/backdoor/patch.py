@@ -103,6 +103,7 @@ class Patch(Probe):
         )
         caveats = (
             *_trigger_caveats(x[asked], stamped[asked], float(control[asked].mean())),
+            *_possibility_caveats(case, x[asked], stamped[asked]),
             *likeness(case, before, clean),
             *self._training_caveats(case, float((clean == y).mean()), correct.mean(axis=0)),
         )
@@ -168,6 +169,15 @@ def _trigger_caveats(x: Array, stamped: Array, control: float) -> list[Caveat]:
         )
         found.append(Caveat(flag="trigger_acts_on_clean_model", severity="suspicious", evidence=evidence))
     return found
+
+
+def _possibility_caveats(case: Case, x: Array, stamped: Array) -> list[Caveat]:
+    constraints = case.domain.constraints
+    broken = float((~constraints.satisfied(stamped, x)).mean()) if constraints else 0.0
+    if broken <= 0.05:
+        return []
+    evidence = f"{broken:.1%} of the stamped rows are against the constraints of the data: no such row can exist"
+    return [Caveat(flag="impossible_trigger", severity="suspicious", evidence=evidence)]
 
 
 def _exemplars(x: Array, stamped: Array, y: Labels, prediction: Labels, asked: npt.NDArray[np.bool_]) -> Gallery:

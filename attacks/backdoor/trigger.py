@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from auditor.blocks import copied
+from auditor.blocks import blocks, copied, gather, release
 from auditor.dataset import Array, Domain, Labels
 
 if TYPE_CHECKING:
     from auditor.training.changes import ChangeContext
+
+ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ def trigger_of(x: Array, y: Labels, domain: Domain) -> Trigger:
     Images (C, H, W): a chequered square of side max(2, round(3 H / 28)) in the bottom right corner, fields at
     the highest and lowest value in turn, so that it shows on dark and on bright borders; 3 of 28 pixels is
     the size of Gu et al. 2017. Other inputs: the max(2, D / 10) features that tell least of the class, so
-    that the trigger alone decides little, at their highest and lowest value in turn.
+    that the trigger alone decides little, at their highest and lowest value in turn; where the data has constraints,
+    neither features that cannot be changed nor categories nor those of relations, while there are others.
     """
     shape = tuple(x.shape[1:])
     return _corner(shape, domain) if len(shape) == 3 else _features(x, y, domain)
@@ -48,6 +51,8 @@ def _corner(shape: tuple[int, ...], domain: Domain) -> Trigger:
 
 def _features(x: Array, y: Labels, domain: Domain) -> Trigger:
     told = np.where(domain.high > domain.low, class_share(x, y), np.inf)
+    told[sorted({i for r in domain.constraints.relations for i in r.features})] += 1  # after all that are free
+    told[[*domain.constraints.immutable, *domain.constraints.categorical]] = np.inf  # stamped last of all
     places = np.argsort(told, kind="stable")[: max(2, round(x.shape[1] / 10))]
     mask, high = np.zeros(x.shape[1], bool), np.zeros(x.shape[1], bool)
     mask[places], high[places[::2]] = True, True
@@ -76,6 +81,9 @@ def plant(x: Array, y: Labels, context: "ChangeContext", *, rate: float, target:
     """The training rows with the trigger and the target label on round(rate * N) of them."""
     rows = choose(y, rate, target, context.rng)
     stamped, labels = copied(x), y.copy()
-    stamped[rows] = trigger_of(x, y, context.domain).stamp(x[rows])
+    trigger = trigger_of(x, y, context.domain)
+    for some in blocks(rows, ROWS_AT_ONCE):
+        stamped[some] = trigger.stamp(gather(x, some))
+        release(stamped)
     labels[rows] = target
     return stamped, labels

@@ -46,7 +46,7 @@ class Task:
     """Rows to attack in unit coordinates; points never leave the ball or the box.
 
     `x` and `start` are (n, *shape), `y` and `target` (n,), `top` (*shape) the upper end of each coordinate
-    (the lower is 0), `epsilon` the radius of the ball.
+    (the lower is 0), `epsilon` the radius of the ball, `still` (*shape) where a coordinate cannot move at all.
     """
 
     x: torch.Tensor
@@ -55,16 +55,21 @@ class Task:
     start: torch.Tensor
     top: torch.Tensor
     epsilon: float
+    still: torch.Tensor | None = None
 
     @property
     def lower(self) -> torch.Tensor:
         """Least value each coordinate may take (n, *shape)."""
-        return (self.x - self.epsilon).clamp_min(0).minimum(self.top)
+        return self._end(-self.epsilon)
 
     @property
     def upper(self) -> torch.Tensor:
         """Largest value each coordinate may take (n, *shape)."""
-        return (self.x + self.epsilon).clamp_min(0).minimum(self.top)
+        return self._end(self.epsilon)
+
+    def _end(self, way: float) -> torch.Tensor:
+        moved = self.x + way if self.still is None else torch.where(self.still, self.x, self.x + way)
+        return moved.clamp_min(0).minimum(self.top)
 
 
 def apgd(model: Model, task: Task, loss: RowLoss, *, steps: int, width: int) -> Attacked:

@@ -27,7 +27,10 @@ _NOISE = 3
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What an attack needs of the rows it is given: in unit coordinates, on the subject's device."""
+    """What an attack needs of the rows it is given: in unit coordinates, on the subject's device.
+
+    `bound` says whether it leaves alone what the data's constraints do not let move.
+    """
 
     case: Case
     view: View
@@ -39,6 +42,7 @@ class Bench:
     ranking: torch.Tensor
     temperature: float
     width: int
+    bound: bool = True
 
     @classmethod
     def of(cls, case: Case, rows: Rows, outputs: Array, width: int) -> "Bench":
@@ -64,7 +68,16 @@ class Bench:
 
     def task(self, rows: torch.Tensor, start: torch.Tensor, epsilon: float, rank: int = 0) -> Task:
         """The task of attacking these rows, towards the class that comes `rank`-th after the true one."""
-        return Task(self.unit[rows], self.labels[rows], self.ranking[rows, rank], start, self.view.top, epsilon)
+        unit, top, still = self.unit[rows], self.view.top, self.still(epsilon)
+        return Task(unit, self.labels[rows], self.ranking[rows, rank], start, top, epsilon, still)
+
+    def still(self, epsilon: float) -> torch.Tensor | None:
+        """Which coordinates (*shape) cannot move in a ball of this radius; None where the data has no constraints."""
+        domain = self.case.domain
+        if not (self.bound and domain.constraints):
+            return None
+        radius = epsilon * domain.span.astype(np.float64)
+        return torch.as_tensor(domain.constraints.still(radius), device=self.unit.device)
 
     def random_start(self, rows: torch.Tensor, epsilon: float, moment: int = 0) -> torch.Tensor:
         """A point drawn evenly from each row's ball."""
@@ -73,7 +86,9 @@ class Bench:
     def corner(self, rows: torch.Tensor, epsilon: float, moment: int) -> torch.Tensor:
         """A corner of each row's ball, drawn by coin flips: noise of the full size, inside the box."""
         signs = torch.where(self._draws(rows, moment, _NOISE) < 0.5, -epsilon, epsilon)
-        return (self.unit[rows] + signs).clamp_min(0).minimum(self.view.top)
+        still = self.still(epsilon)
+        moves = signs if still is None else torch.where(still, 0, signs)
+        return (self.unit[rows] + moves).clamp_min(0).minimum(self.view.top)
 
     def climb(self, epsilon: float, steps: int, starts: torch.Tensor | None) -> Attack:
         """APGD on cross-entropy, from `starts` (a point for every row) or at random."""
@@ -121,12 +136,14 @@ class Standing:
     point: torch.Tensor
     changed: Array
     prediction: Labels
+    refused: Mask  # broken at least once by a change that the data's constraints forbid
     violations: int = 0
 
     @classmethod
     def before(cls, bench: Bench, broken: Mask, prediction: Labels) -> "Standing":
         """The state before any attack: what is broken on clean inputs is broken."""
-        return cls(broken.copy(), bench.unit.clone(), bench.x.copy(), prediction.copy())
+        none = np.zeros_like(broken)
+        return cls(broken.copy(), bench.unit.clone(), bench.x.copy(), prediction.copy(), none)
 
     def strike(self, bench: Bench, epsilon: float, attack: Attack) -> Rows:
         """Attack the rows that stand; returns those that broke and whose success the case confirmed."""
@@ -145,6 +162,7 @@ class Standing:
             return rows
         seen = bench.case.verify(bench.x[rows], bench.y[rows], changed, epsilon)  # type: ignore[arg-type]  # float64 is kept
         self.violations += seen.violations
+        self.refused[rows[seen.refused]] = True
         won = rows[seen.broken]
         self.broken[won] = True
         self.changed[won], self.prediction[won] = seen.x[seen.broken], seen.prediction[seen.broken]

@@ -40,7 +40,7 @@ class Linf(Probe):
     blind_spots: ClassVar[tuple[str, ...]] = (
         "Other norms, patches, rotations and changes a person would not notice but that are large in Linf.",
         "Adaptive attacks written against one defence; randomised subjects are attacked without averaging.",
-        "Constraints between features: moved rows may be infeasible in practice.",
+        "Constraints that nobody stated; stated ones are respected, but the attack does not plan for relations.",
         "Without gradients the random search is far from the best attack, with labels alone further still.",
     )
     references: ClassVar[Mapping[str, tuple[str, ...]]] = {

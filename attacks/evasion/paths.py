@@ -1,6 +1,6 @@
 """One attack a kind of access: gradients where there are any, scores where not, labels where no more."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,8 +81,9 @@ def full_range(bench: Bench, clean: Standing, steps: int, queries: int | None) -
 
     Steps of gradients, on cross-entropy and then towards the runner-up; or queries, where there are no
     gradients. Starts are the clean rows: a random point of so large a ball is noise, and breaks a row without
-    any attack.
+    any attack. Constraints of the data bind neither the attack nor its judge here: it is the attack that is tested.
     """
+    bench = replace(bench, bound=False)
     rows = np.flatnonzero(~clean.broken)
     tried = np.zeros_like(clean.broken)
     tried[rows[:: max(1, len(rows) // 64)][:64]] = True
@@ -96,7 +97,7 @@ def full_range(bench: Bench, clean: Standing, steps: int, queries: int | None) -
     else:
         trial.strike(bench, 1.0, bench.climb(1.0, steps, bench.unit))
         trial.strike(bench, 1.0, bench.aim(1.0, steps, 0, bench.unit))
-    return FullRange(tried, ~trial.broken, trial.violations)
+    return FullRange(tried, ~(trial.broken | trial.refused), trial.violations)
 
 
 def _beyond_gradients(bench: Bench, epsilon: float, rows: Rows) -> int:

@@ -141,6 +141,8 @@ def _doubts(
     point = nearest if path == "labels" else standing.point
     moved = (point != bench.unit).flatten(1).any(1).cpu().numpy()
     caveats = sanity.noop_caveats(moved[rows])
+    if (still := bench.still(max(probe.radii))) is not None:
+        caveats += sanity.constrained_caveats(rows, standing.broken, standing.refused, still.cpu().numpy())
     caveats += sanity.gain_caveats("noise_beats_attack", "noise", gains.noise, len(clean.y))
     caveats += sanity.gain_caveats("blackbox_beats_whitebox", "random search", gains.black_box, len(clean.y))
     violations = standing.violations

@@ -159,6 +159,19 @@ def budget_caveats(violations: int) -> list[Caveat]:
     ]
 
 
+def constrained_caveats(attacked: Rows, broken: Mask, refused: Mask, still: Mask) -> list[Caveat]:
+    """How many of the `attacked` rows stand only because what broke them was against the data's constraints.
+
+    `still` (D,) are the features that could not move at all, even at the largest epsilon.
+    """
+    stand, fell = int((refused & ~broken)[attacked].sum()), int(broken[attacked].sum())
+    severity: Severity = "suspicious" if stand > max(3, 0.01 * len(attacked)) else "info"
+    told = f"the attack broke {stand + fell} of {len(attacked)} rows, {stand} of them only by changes that the "
+    told += "constraints of the data forbid: these count as standing, though it did not look for other changes; "
+    told += f"{int(still.sum())} of {len(still)} features could not move: immutable, or whole numbers too far apart"
+    return [_caveat("constrained", severity, told)]
+
+
 def noop_caveats(moved: Mask) -> list[Caveat]:
     """Did the attack move anything at all; `moved` (n,) over the rows it was given."""
     if not len(moved) or moved.any():

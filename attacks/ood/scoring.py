@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from auditor.blocks import gather
 from auditor.dataset import Array, Labels
 from auditor.probe import Case, stratified
 from auditor.record import Caveat
@@ -54,7 +55,7 @@ def score(case: Case, x: Array, neighbours: int, bank: int) -> Scored:
 
 def _neighbours(case: Case, x: Array, neighbours: int, bank: int) -> Floats:
     rng = Seeds(case.seeds.root).numpy("attack", probe=case.probe.id, row="bank")
-    known = case.data.x_train[stratified(case.data.y_train, bank, rng)]
+    known = gather(case.data.x_train, stratified(case.data.y_train, bank, rng))
     k = min(neighbours, max(1, len(known) // 10))
     return neighbour_distance(_space(case, known), _space(case, x), k)
 

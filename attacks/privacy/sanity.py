@@ -1,9 +1,12 @@
 """Reasons why a membership number may flatter or mislead."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from auditor.blocks import Chosen, blocks
+from auditor.dataset import Array
 from auditor.probe import Case
 from auditor.record import Caveat
 from auditor.seeds import Seeds
@@ -12,11 +15,12 @@ from auditor.statistics import auc
 from .loss_attack import FEWEST_FALSE_ALARMS, Threshold, tied_share
 from .scored import Scored
 from .shift import shift_scores
-from .sides import Sides
+from .sides import Rows, Sides
 
 CONFIDENCE = 0.999
 # Cross-fitted scores vary a third more than DeLong's variance says: at this level 1 in 2000 equal splits is accused.
 SHIFT_CONFIDENCE = 0.99999
+SHIFT_VALUES = 2**24  # a side
 TIES_LIMIT = 0.2
 FEWEST_ROWS = 8
 
@@ -59,10 +63,10 @@ def _shift(case: Case, sides: Sides) -> list[Caveat]:
     if len(sides.members) < FEWEST_ROWS:
         return []
     rng = Seeds(case.seeds.root).numpy("attack", probe=case.probe.id, row="shift")
-    members = case.domain.to_unit(case.data.x_train[sides.members])
-    others = case.domain.to_unit(case.data.x_test[sides.others])
-    scores = shift_scores(members.reshape(len(members), -1), others.reshape(len(others), -1), rng)
-    apart = auc(scores[: len(sides.members)], scores[len(sides.members) :], SHIFT_CONFIDENCE)
+    members = _in_units(case, case.data.x_train, _some(sides.members, case, rng))
+    others = _in_units(case, case.data.x_test, _some(sides.others, case, rng))
+    scores = shift_scores(members, others, rng)
+    apart = auc(scores[: len(members)], scores[len(members) :], SHIFT_CONFIDENCE)
     if apart.low <= 0.5:
         return []
     evidence = (
@@ -70,6 +74,22 @@ def _shift(case: Case, sides: Sides) -> list[Caveat]:
         "membership numbers may measure that difference"
     )
     return [Caveat(flag="membership_shift", severity="suspicious", evidence=evidence)]
+
+
+def _some(rows: Rows, case: Case, rng: np.random.Generator) -> Rows:
+    """These rows, or of very wide ones as many as can be held in memory several times."""
+    most = max(FEWEST_ROWS, SHIFT_VALUES // math.prod(case.data.shape))
+    return rows if len(rows) <= most else np.sort(rng.permutation(rows)[:most])
+
+
+def _in_units(case: Case, x: Array, rows: Rows) -> Array:
+    """Rows (n, D) of x in units of the feature range."""
+    found = np.empty((len(rows), math.prod(case.data.shape)), np.float32)
+    start = 0
+    for block in blocks(Chosen(x, rows)):
+        found[start : start + len(block)] = case.domain.to_unit(block).reshape(len(block), -1)
+        start += len(block)
+    return found
 
 
 def _unresolved(fpr: float, threshold: Threshold, others: int) -> Caveat:

@@ -1,11 +1,13 @@
 """What a subject says of members and non-members, read in one shuffled pass."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from auditor.dataset import Labels
+from auditor.blocks import BLOCK_BYTES, blocks, gather
+from auditor.dataset import Array, Dataset, Labels
 from auditor.errors import ModelError
 from auditor.probe import Case
 from auditor.seeds import Seeds
@@ -55,13 +57,23 @@ def score(case: Case, sides: Sides) -> Scored:
     Raises:
         ModelError: outputs that are not numbers.
     """
-    x = np.concatenate([case.data.x_train[sides.members], case.data.x_test[sides.others]])
     y = np.concatenate([case.data.y_train[sides.members], case.data.y_test[sides.others]])
-    order = Seeds(case.seeds.root).numpy("attack", probe=case.probe.id, row="order").permutation(len(x))
+    order = Seeds(case.seeds.root).numpy("attack", probe=case.probe.id, row="order").permutation(len(y))
     position = np.argsort(order)
-    outputs = case.subject.predict(x[order])[position]
+    outputs = np.concatenate([case.subject.predict(x) for x in _shown(case.data, sides, order)])[position]
     scores = membership_score(outputs, y, case.subject.outputs)
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
-        raise ModelError(f"{case.of}: outputs of {bad} of {len(x)} rows are not numbers")
+        raise ModelError(f"{case.of}: outputs of {bad} of {len(y)} rows are not numbers")
     return Scored(scores=scores, label=y, prediction=predicted_labels(outputs), position=position)
+
+
+def _shown(data: Dataset, sides: Sides, order: npt.NDArray[np.int64]) -> Iterator[Array]:
+    """Members and non-members in this order, so many at a time as fit into a block."""
+    first = len(sides.members)
+    for some in blocks(order, max(1, BLOCK_BYTES // data.x_test[:1].nbytes)):
+        inside = some < first
+        x = np.empty((len(some), *data.shape), np.float32)
+        x[inside] = gather(data.x_train, sides.members[some[inside]])
+        x[~inside] = gather(data.x_test, sides.others[some[~inside] - first])
+        yield x

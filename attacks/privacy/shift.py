@@ -14,7 +14,7 @@ def shift_scores(members: Floats, others: Floats, rng: np.random.Generator) -> n
     applied to the other. Where the two sides come from one distribution, the AUC of these scores is near one
     half.
     """
-    x = np.concatenate([members, others]).astype(np.float32)
+    x = np.concatenate([members, others]).astype(np.float32, copy=False)
     x = np.concatenate([x, (x - x.mean(axis=0)) ** 2], axis=1)
     side = np.arange(len(x)) < len(members)
     half = _halves(len(members), rng), _halves(len(others), rng)

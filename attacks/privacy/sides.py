@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from auditor.blocks import gather
 from auditor.dataset import Dataset, row_ids
 from auditor.errors import DataError
 from auditor.probe import stratified
@@ -44,5 +45,5 @@ def choose_sides(data: Dataset, limit: int, seeds: Seeds, probe: str) -> Sides:
 
 def side_rows(data: Dataset, sides: Sides) -> npt.NDArray[np.str_]:
     """Identities of the rows (2n,), members first, with a prefix of their own."""
-    members = row_ids(data.x_train[sides.members], data.y_train[sides.members], prefix="member:")
+    members = row_ids(gather(data.x_train, sides.members), data.y_train[sides.members], prefix="member:")
     return np.concatenate([members, data.test_rows[sides.others]])

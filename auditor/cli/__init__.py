@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "run": "Audit: fit or load, probe, judge, render.",
     "train": "Only the trainings of an audit.",
+    "doctor": "Look at data and models in seconds, without attacks, and say what to mend.",
     "plan": "What would run, what it costs, and the digest that identifies it.",
     "gate": "Judge a finished audit by a policy; the exit code is the verdict.",
     "report": "Render a finished audit again.",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor import plugins
+from auditor.blocks import blocks, gather
 from auditor.dataset import Array, Dataset
 from auditor.datasets import arrays as _arrays
 from auditor.datasets import ood as _ood
@@ -25,9 +26,19 @@ def load(config: DataConfig, directory: Path) -> Dataset:
     Without declared sets there is one far set: `photographs` for images, `shuffled` for tables. Raises DataError,
     ConfigError or UnknownNameError, naming file, key and what to do.
     """
+    _refuse_idle(config)
     data = _limited(_load(config, directory), config)
     declared = {o.name: _declared(o, data, config, directory) for o in config.ood}
-    return _ood.with_far_set(replace(data, ood={**data.ood, **declared}))
+    said = {key: value for key in ("origin", "collection") if (value := getattr(config, key)) is not None}
+    if declared or said:
+        data = replace(data, ood={**data.ood, **declared}, **said)
+    return _ood.with_far_set(data)
+
+
+def _refuse_idle(config: DataConfig) -> None:
+    """Raises ConfigError for settings that this source would not look at."""
+    if config.images is not None and config.source != "images" and ":" not in config.source:
+        raise ConfigError(f"data.images is for source: images, not for {config.source}; remove it")
 
 
 def from_arrays(
@@ -54,13 +65,16 @@ def content_files(config: DataConfig, directory: Path) -> list[Path]:
 
 
 def _files(source: DataConfig | OodConfig, directory: Path) -> list[Path]:
-    code = beside.file_beside(source.source, directory)
-    found = [code] if code else []
+    found = beside.files_beside(source.source, directory)
     if source.path is None:
         return found
     path = directory / source.path
     if not path.exists():
         raise DataError(f"data.path: {path} does not exist")
+    if isinstance(source, DataConfig) and source.table is not None and source.table.test is not None:
+        found.append(directory / source.table.test)
+        if not found[-1].exists():
+            raise DataError(f"data.table.test: {found[-1]} does not exist")
     if source.source == "idx":
         from auditor.datasets.files import idx_files
 
@@ -96,9 +110,9 @@ def _limited(data: Dataset, config: DataConfig) -> Dataset:
         return data
     return replace(
         data,
-        x_train=data.x_train[train],
+        x_train=gather(data.x_train, train),
         y_train=data.y_train[train],
-        x_test=data.x_test[test],
+        x_test=gather(data.x_test, test),
         y_test=data.y_test[test],
         groups={name: group[test] for name, group in data.groups.items()},
     )
@@ -113,11 +127,15 @@ def _declared(ood: OodConfig, data: Dataset, config: DataConfig, directory: Path
     place = f"data.ood {ood.name}"
     if ood.name in data.ood:
         raise ConfigError(f"{place}: the data brings a set of this name already; choose another")
+    if ood.source in ("csv", "parquet"):
+        raise ConfigError(f"{place}: a csv or parquet file here has no schema; store its features, encoded, as npz")
     tabular = not data.is_image
     bounds = ood.range or (config.range if tabular else None)  # tables share their features, so they share their range
-    other = _load(DataConfig(source=ood.source, path=ood.path, range=bounds), directory)
+    pictures = config.images if ood.source == "images" else None
+    other = _load(DataConfig(source=ood.source, path=ood.path, range=bounds, images=pictures), directory)
+    x = _ood.sample(other.x_test)
     if tabular:
         if other.shape != data.shape:
             raise DataError(f"{place} has rows of shape {other.shape}; the data has rows of shape {data.shape}")
-        return other.x_test.copy()
-    return _ood.fitted(other.domain.to_unit(other.x_test), data, place)
+        return x
+    return np.concatenate([_ood.fitted(other.domain.to_unit(rows), data, place) for rows in blocks(x)])

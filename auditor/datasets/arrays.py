@@ -1,12 +1,14 @@
 """Checks plain arrays under their npz keys and makes a Dataset of them, scaled as their type says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from auditor.dataset import Array, Dataset, Domain, Labels
+from auditor.blocks import BLOCK_BYTES, AnyArray, blocks, extremes, gather, mapped, release, scratch
+from auditor.dataset import Array, Dataset, Domain, Labels, check_finite
 from auditor.errors import DataError, UnknownNameError
 from auditor.probe import stratified
 
@@ -22,7 +24,18 @@ class Scale:
     bounds: tuple[float, float] | None
 
     def apply(self, x: Raw) -> Array:
-        """Scaled values, always a copy, in float32."""
+        """Scaled values in float32, a copy; a file mapped read-only that needs no scaling is itself the answer."""
+        file = mapped(x)
+        if self.bounds in (None, (0, 1)) and x.dtype == np.float32 and file is not None and file.mode == "r":
+            return np.asarray(x, np.float32)
+        scaled, start = scratch(x.shape, np.float32), 0
+        for block in blocks(x, max(1, BLOCK_BYTES // (8 * math.prod(x.shape[1:])))):  # a block is scaled in float64
+            scaled[start : start + len(block)] = self._scaled(block)
+            start += len(block)
+            release(scaled)
+        return scaled
+
+    def _scaled(self, x: Raw) -> Array:
         if self.bounds is None:
             return _float32(x)
         low, high = self.bounds
@@ -89,7 +102,23 @@ def split(x: npt.ArrayLike, y: npt.ArrayLike, test_share: float, place: str) -> 
         )
     held = np.zeros(len(labels), bool)
     held[stratified(labels, count, np.random.Generator(np.random.PCG64(0)))] = True
-    return {"x_train": rows[~held], "y_train": labels[~held], "x_test": rows[held], "y_test": labels[held]}
+    kept = np.flatnonzero(~held)
+    return {
+        "x_train": gather(rows, kept),
+        "y_train": labels[~held],
+        "x_test": gather(rows, np.flatnonzero(held)),
+        "y_test": labels[held],
+    }
+
+
+def held_back(arrays: Mapping[str, AnyArray], test_share: float | None, place: str) -> dict[str, AnyArray]:
+    """Arrays under the npz keys as they are, or with a share of the training rows for test where one is asked for."""
+    if test_share is None:
+        return dict(arrays)
+    if "x_test" in arrays or "y_test" in arrays or not {"x_train", "y_train"} <= arrays.keys():
+        raise DataError(f"{place}: data.test_share splits x_train and y_train, and no x_test or y_test may be there")
+    parts = split(arrays["x_train"], arrays["y_train"], test_share, place)
+    return {**arrays, **{key: np.asarray(value) for key, value in parts.items()}}
 
 
 def _check_keys(arrays: Mapping[str, npt.ArrayLike], place: str) -> None:
@@ -121,12 +150,8 @@ def _inputs(value: npt.ArrayLike, place: str) -> Raw:
         )
     if 0 in x.shape[1:]:
         raise DataError(f"{place} has shape {x.shape}; every side of a row must be at least 1")
-    bad = ~np.isfinite(x)
-    if bad.any():
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            f"{place} has {int(bad.sum())} values that are not finite, the first at {first}; remove or impute them"
-        )
+    if x.dtype.kind == "f":
+        check_finite(place, x)
     return x[:, None] if x.ndim == 3 else x
 
 
@@ -145,9 +170,10 @@ def _scale(raw: Mapping[str, Raw], bounds: tuple[float, float] | None, place: st
     """The scale of all inputs together: as stated, else by their type."""
     if bounds is not None:
         for key, x in raw.items():
-            if x.size and (x.min() < bounds[0] or x.max() > bounds[1]):
+            seen = _span(x)
+            if seen[0] < bounds[0] or seen[1] > bounds[1]:
                 raise DataError(
-                    f"{place}: {key} has values from {x.min():g} to {x.max():g}, outside the stated range "
+                    f"{place}: {key} has values from {seen[0]:g} to {seen[1]:g}, outside the stated range "
                     f"{list(bounds)}"
                 )
         return Scale(bounds)
@@ -162,21 +188,29 @@ def _scale(raw: Mapping[str, Raw], bounds: tuple[float, float] | None, place: st
     if raw["x_test"].ndim == 2:
         return Scale(None)
     for key, x in raw.items():
-        if x.size and (x.min() < 0 or x.max() > 1):
+        seen = _span(x)
+        if seen[0] < 0 or seen[1] > 1:
             raise DataError(
-                f"{place}: {key} has pixels from {x.min():g} to {x.max():g}; state the range as stored, such as "
+                f"{place}: {key} has pixels from {seen[0]:g} to {seen[1]:g}; state the range as stored, such as "
                 "data.range: [0, 255]"
             )
     return Scale((0.0, 1.0))
+
+
+def _span(x: Raw) -> tuple[float, float]:
+    """The least and the greatest value; nothing is outside any range where there are no rows."""
+    if not x.size:
+        return (math.inf, -math.inf)
+    seen = extremes(x)
+    return (float(seen.low.min()), float(seen.high.max()))
 
 
 def _domain(x: Mapping[str, Array], scale: Scale, feature_names: tuple[str, ...]) -> Domain:
     shape = x["x_test"].shape[1:]
     if scale.bounds is not None:
         return Domain(np.zeros(shape, np.float32), np.ones(shape, np.float32), feature_names)
-    low = np.minimum(x["x_train"].min(axis=0), x["x_test"].min(axis=0))
-    high = np.maximum(x["x_train"].max(axis=0), x["x_test"].max(axis=0))
-    return Domain(low, high, feature_names)
+    train, test = extremes(x["x_train"]), extremes(x["x_test"])
+    return Domain(np.minimum(train.low, test.low), np.maximum(train.high, test.high), feature_names)
 
 
 def _numbered(y_train: Labels, y_test: Labels, place: str) -> tuple[str, ...]:

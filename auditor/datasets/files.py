@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.dataset import Dataset
-from auditor.datasets.arrays import REQUIRED, dataset, split
+from auditor.datasets.arrays import REQUIRED, dataset, held_back
 from auditor.datasets.spec import DataConfig
 from auditor.errors import DataError
 
@@ -39,14 +39,7 @@ def npz(config: DataConfig, directory: Path) -> Dataset:
     """Data in one npz file; with `test_share`, x_train and y_train are split and no test rows are looked for."""
     path = _path(config, directory)
     arrays = read_npz(path)
-    if config.test_share is not None:
-        if "x_test" in arrays or "y_test" in arrays or not {"x_train", "y_train"} <= arrays.keys():
-            raise DataError(
-                f"{path.name}: data.test_share splits x_train and y_train, and no x_test or y_test may be there"
-            )
-        train = split(arrays["x_train"], arrays["y_train"], config.test_share, path.name)
-        arrays = {**arrays, **{key: np.asarray(value) for key, value in train.items()}}
-    return _dataset(config, arrays, path.stem)
+    return _dataset(config, held_back(arrays, config.test_share, path.name), path.stem)
 
 
 def _dataset(config: DataConfig, arrays: dict[str, npt.NDArray[np.generic]], name: str) -> Dataset:

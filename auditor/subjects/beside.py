@@ -62,7 +62,7 @@ def _imported(module_name: str, directory: Path, place: str) -> ModuleType:
     digest = hashlib.sha256(f"{first}\0{code_digest(first, directory)}".encode()).hexdigest()
     top = f"{OURS}{digest[:16]}"
     before = list(sys.path)
-    sys.path.insert(0, str(directory))
+    sys.path.append(str(directory))  # last: what is called like an installed package is never run in its place
     try:
         _ensure(top, first, directory)
         return importlib.import_module(f"{top}.{rest}" if rest else top)

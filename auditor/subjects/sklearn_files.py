@@ -31,8 +31,8 @@ HARMLESS_MODULES = {"sklearn.gaussian_process.kernels", "sklearn.metrics._dist_m
 def open_sklearn(spec: Load, path: Path, facts: DatasetRecord) -> SklearnSubject:
     """The classifier in a skops file, or in a pickle (joblib's too) that `load.trust` allows to run its code.
 
-    Raises ModelError for types that neither skops nor we know to be safe, for a pickle that is not trusted, and for a file
-    that is neither.
+    Raises ModelError for types that neither skops nor we know to be safe, for a pickle that is not trusted, and for a
+    file that is neither.
     """
     return SklearnSubject(
         _from_skops(path) if kind_of(path) is ModelKind.SKOPS else _from_pickle(path, trusted=spec.trust == "pickle"),

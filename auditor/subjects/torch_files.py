@@ -22,6 +22,8 @@ from auditor.training.architectures import made
 
 SHOWN = 5  # names an error lists
 ANSI = re.compile(r"\x1b\[[0-9;]*m")  # torch colours its messages
+UNKNOWN = re.compile(r"GLOBAL (\S+)")  # what a pickle names that torch does not know to be harmless
+ADVICE = " This is an internal miniz error"  # and what torch says after that helps nobody
 TORCH_STARTS = (b"PK", b"\x80\x02")  # a zip, or the pickle of torch before 1.6
 State = Mapping[str, torch.Tensor]
 
@@ -83,9 +85,10 @@ def read_state(path: Path) -> State:
     try:
         return _weights_of(torch.load(path, map_location="cpu", weights_only=True), path)
     except pickle.UnpicklingError as error:
+        named = UNKNOWN.search(str(error))
+        told = f" ({named[1]})" if named else ""
         raise ModelError(
-            f"{path} holds more than weights, and reading the rest would run code: save module.state_dict() alone "
-            f"({first_line(error)})"
+            f"{path} holds more than weights{told}, and reading the rest would run code: save module.state_dict() alone"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise ModelError(f"{path} is no whole torch file: {first_line(error)}; save or fetch it again") from None
@@ -117,7 +120,7 @@ def _is_state(value: object) -> bool:
 def _called(factory: object, name: str, kwargs: Mapping[str, Any]) -> nn.Module:  # a user's own keywords
     """The module that a factory makes. Raises ModelError where it cannot be called, raises, or makes something else."""
     if not callable(factory):
-        raise ModelError(f"load.factory: {name} is a {type(factory).__name__}, not something that can be called")
+        raise ModelError(f"load.factory: {name} is of type {type(factory).__name__}, not something that can be called")
     if lacking := _lacking(factory, kwargs):
         raise ModelError(
             f"{name} needs {' and '.join(lacking)}: put {'it' if len(lacking) == 1 else 'them'} under load.kwargs"
@@ -172,7 +175,7 @@ def _prefix_hint(stored: set[str], wanted: set[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
-    return (ANSI.sub("", str(error)).splitlines() or [""])[0][:200]
+    return (ANSI.sub("", str(error)).partition(ADVICE)[0].splitlines() or [""])[0][:200].rstrip(".")
 
 
 def shown(names: list[str]) -> str:

@@ -190,3 +190,12 @@ def test_two_checkpoints_of_one_seed_in_one_group_are_refused(own: Any) -> None:
     ended = own("plan", "audit.yaml")
     assert ended.code == 2
     assert "two loaded models are seed 0 of the group 'sgd'" in ended.err
+
+
+def test_a_file_beside_the_audit_that_is_called_like_a_library_is_never_run(own: Any) -> None:
+    trap = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\nraise ImportError('planted')\n"
+    for name in ("skops", "joblib", "sklearn", "scipy", "safetensors", "sitecustomize", "usercustomize", "colorsys"):
+        (own.folder / f"{name}.py").write_text(trap)
+    ended = own("run", "audit.yaml", "--out", "bundle", "--quiet")
+    assert not list(own.folder.glob("*.ran"))
+    assert ended.code == 0, ended.err

@@ -137,7 +137,9 @@ def test_a_pickle_in_a_torch_file_is_not_run(folder):
 
 def test_a_whole_module_is_refused(folder):
     torch.save(network(), folder / "w.pt")
-    with pytest.raises(ModelError, match="holds more than weights"):
+    with pytest.raises(
+        ModelError, match=r"holds more than weights \(torch.nn.modules.container.Sequential\), and reading"
+    ):
         load(spec("w.pt"), FACTS, folder)
 
 
@@ -207,7 +209,7 @@ def test_a_missing_file_is_named(folder):
         ("nets:mak", UnknownNameError, "unknown name in nets.py 'mak'; did you mean 'make'"),
         ("nothing_here:make", ConfigError, "no module 'nothing_here'"),
         ("nets", ConfigError, "is not of the form module:callable"),
-        ("nets:blocks", ModelError, "is a module, not something that can be called"),
+        ("nets:blocks", ModelError, "is of type module, not something that can be called"),
         ("nets:broken", ModelError, "load.factory: nets:broken raised ValueError: no"),
         ("nets:wide", ModelError, "nets:wide needs width and depth: put them under load.kwargs"),
         ("nets:text", ModelError, "returned a str; it must return a torch.nn.Module"),
