@@ -1,5 +1,10 @@
-"""`python -m auditor`."""
+"""python -m auditor: the command line."""
 
-from auditor.cli import main
+import sys
+
+if sys.path and not sys.flags.safe_path:
+    del sys.path[0]  # the working folder, which `python -m` puts there: what lies in it is no part of us
+
+from auditor.cli import main  # noqa: E402  # only now, so that nothing is imported from there
 
 main()

@@ -85,6 +85,8 @@ def _objective(recipe: Mapping[str, Any], training: Training | None) -> str:  # 
     stated = recipe.get("objective")
     if stated is None or recipe.get("function"):
         return f"objective {NOT_STATED}"
+    if isinstance(stated, str):  # as bundles of earlier versions have it
+        return f"objective {stated}"
     settings = ", ".join(f"{k} {v:.4g}" for k, v in stated.items() if k != "name" and v is not None)
     return f"objective {stated['name']}" + (f" ({settings})" if settings else "")
 

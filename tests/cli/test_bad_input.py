@@ -187,7 +187,7 @@ def test_a_file_that_is_missing_is_named_with_its_path(shell: Any, write_audit: 
             'load: {format: state-dict, path: net.pt, factory: "nets:make"}',
         )
     )
-    assert f"audit.yaml:7: load.path: {shell.folder}/net.pt does not exist" in refused(
+    assert f"audit.yaml:8: load.path: {shell.folder}/net.pt does not exist" in refused(
         shell, contents, "run", "audit.yaml"
     )
 
