@@ -120,7 +120,7 @@ def _identity(planner: Planner, load: Load, where: str) -> dict[str, Any]:  # an
     if packages := RUN_BY.get(load.format):
         found["versions"] = {name: version_of(name) for name in packages}
     if load.format == "onnx":
-        from auditor.subjects.onnx_files import files_beside
+        from auditor.subjects.onnx.files import files_beside
 
         found["beside"] = {p.name: _content(p) for p in files_beside(path) if p.is_file()}
     return spec | found
@@ -131,7 +131,7 @@ def _answers(planner: Planner, load: Load) -> str:
 
     One that cannot be asked is an input of its own, whose unit will say why.
     """
-    from auditor.subjects.endpoint import fingerprint
+    from auditor.subjects.endpoint.opening import fingerprint
 
     try:
         return fingerprint(load, planner.probing_rows)

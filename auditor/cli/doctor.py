@@ -29,14 +29,14 @@ def command(audit: Path | None, only: tuple[str, ...], profile: str | None, stor
     """
     from auditor.auditing import Options
     from auditor.config import load_audit
-    from auditor.doctor import diagnose
+    from auditor.doctor.diagnosis import diagnose
 
     loaded = load_audit(audit, profile=profile)
     found = diagnose(loaded, Options(store=store), only, lambda name: click.echo(f"examining {name}", err=True))
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        from auditor.checkup_table import show
+        from auditor.doctor.table import show
 
         show(found)
     return found.exit_code

@@ -103,7 +103,7 @@ def stored_range(arrays: Sequence[np.ndarray]) -> tuple[float, float] | None:
 
 
 def _table(found: FoundData) -> _Guess:
-    from auditor.datasets import frames
+    from auditor.datasets.tables import frames
 
     frame = frames.read(found.path, "csv" if found.source == "csv" else "parquet")
     target = next((str(c) for t in TARGETS for c in frame.columns if str(c).lower() == t), str(frame.columns[-1]))

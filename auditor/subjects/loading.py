@@ -21,11 +21,11 @@ OPENERS: Mapping[Format, str] = {
     "state-dict": "auditor.subjects.torch_files:open_state_dict",  # the only one to be told the folder, for a factory
     "exported": "auditor.subjects.torch_programs:open_exported",
     "torchscript": "auditor.subjects.torch_programs:open_torchscript",
-    "onnx": "auditor.subjects.onnx_subject:open_onnx",
+    "onnx": "auditor.subjects.onnx.opening:open_onnx",
     "sklearn": "auditor.subjects.sklearn_files:open_sklearn",
     "xgboost": "auditor.subjects.boosters:open_xgboost",
     "lightgbm": "auditor.subjects.boosters:open_lightgbm",
-    "endpoint": "auditor.subjects.endpoint:open_endpoint",
+    "endpoint": "auditor.subjects.endpoint.opening:open_endpoint",
 }
 TRIED_ROWS = 8
 

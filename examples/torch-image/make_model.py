@@ -12,14 +12,19 @@ from torch import nn
 FOLDER = Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 
 
+def content(name, start):
+    """The bytes of an IDX file behind its header."""
+    return np.frombuffer(gzip.decompress((FOLDER / name).read_bytes()), np.uint8, offset=start)
+
+
 def images(name, count):
     """The first images of an IDX file, bytes (count, 1, 28, 28)."""
-    return np.frombuffer(gzip.decompress((FOLDER / name).read_bytes()), np.uint8, offset=16).reshape(-1, 1, 28, 28)[:count]
+    return content(name, 16).reshape(-1, 1, 28, 28)[:count]
 
 
 def labels(name, count):
     """The first labels of an IDX file, (count,)."""
-    return np.frombuffer(gzip.decompress((FOLDER / name).read_bytes()), np.uint8, offset=8)[:count].astype(np.int64)
+    return content(name, 8)[:count].astype(np.int64)
 
 
 def network():
@@ -48,7 +53,8 @@ def main():
             steps.zero_grad()
             nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
             steps.step()
-    program = torch.export.export(net.eval(), (torch.zeros(2, 1, 28, 28),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    any_number = ({0: torch.export.Dim("n")},)  # of images
+    program = torch.export.export(net.eval(), (torch.zeros(2, 1, 28, 28),), dynamic_shapes=any_number)
     torch.export.save(program, "model.pt2")
     accuracy = (net(torch.tensor(x_test) / 255).argmax(1) == torch.tensor(y_test)).float().mean()
     print(f"accuracy {accuracy:.3f}")

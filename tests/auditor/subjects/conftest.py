@@ -277,7 +277,7 @@ def opened() -> Callable[..., "BlackBoxSubject"]:
     """Opens the endpoint of a small server's model `net`, or of an address, for rows of a shape and named classes."""
     from auditor.record import DatasetRecord
     from auditor.subjects.answering import BlackBoxSubject
-    from auditor.subjects.endpoint import open_endpoint
+    from auditor.subjects.endpoint.opening import open_endpoint
     from auditor.subjects.spec import Load
 
     def open_it(

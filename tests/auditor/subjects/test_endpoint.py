@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from auditor.errors import AuditorError, ModelError, UnitError
-from auditor.subjects.endpoint import fingerprint
+from auditor.subjects.endpoint.opening import fingerprint
 from auditor.subjects.spec import Load
 
 X = np.random.default_rng(5).random((40, 2), np.float32)

@@ -16,7 +16,7 @@ import pytest
 from auditor.auditing import Options, run
 from auditor.config import load_audit
 from auditor.errors import ConfigError, ModelError
-from auditor.subjects.endpoint import fingerprint
+from auditor.subjects.endpoint.opening import fingerprint
 from auditor.subjects.spec import Load
 
 X = np.random.default_rng(5).random((40, 2), np.float32)
@@ -142,7 +142,7 @@ def test_a_server_that_stays_busy_says_what_to_do(serve: Serve, says: Any, opene
 def test_two_processes_keep_the_rate_together(serve: Serve) -> None:
     server = serve()
     code = (
-        "import sys; from auditor.subjects.spec import Load; from auditor.subjects.remote import Remote\n"
+        "import sys; from auditor.subjects.spec import Load; from auditor.subjects.endpoint.remote import Remote\n"
         "remote = Remote(sys.argv[1], Load(format='endpoint', url=sys.argv[1], rate=20))\n"
         "for _ in range(10): remote.ask('GET', '/v2/health/ready')"
     )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from auditor.errors import ModelError
-from auditor.subjects.endpoint import fingerprint
+from auditor.subjects.endpoint.opening import fingerprint
 from auditor.subjects.spec import Load
 from auditor.subjects.torch_subject import TorchSubject
 

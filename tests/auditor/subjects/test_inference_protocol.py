@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from auditor.errors import ModelError
-from auditor.subjects import inference_protocol as protocol
-from auditor.subjects.inference_protocol import Address, Tensor
+from auditor.subjects.endpoint import protocol
+from auditor.subjects.endpoint.protocol import Address, Tensor
 
 AWKWARD = np.array([[0.1, 1 / 3, 1e-45, 3.4028235e38, -0.0, np.nextafter(np.float32(1), np.float32(2))]], np.float32)
 

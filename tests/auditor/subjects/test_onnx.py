@@ -16,9 +16,9 @@ from auditor.record import DatasetRecord
 from auditor.subject import Access, predicted_labels
 from auditor.subjects.answering import BlackBoxSubject
 from auditor.subjects.loading import load
-from auditor.subjects.onnx_files import files_beside
-from auditor.subjects.onnx_subject import open_onnx
-from auditor.subjects.onnx_white_box import white_box
+from auditor.subjects.onnx.files import files_beside
+from auditor.subjects.onnx.opening import open_onnx
+from auditor.subjects.onnx.white_box import white_box
 from auditor.subjects.spec import Load
 from auditor.subjects.torch_subject import TorchSubject
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from auditor.constraints import Constraints
 from auditor.dataset import Domain
-from auditor.datasets.columns import Features
 from auditor.datasets.spec import Column, DataConfig, TableConfig
+from auditor.datasets.tables.columns import Features
 from auditor.errors import ConfigError, DataError, UnknownNameError
 from auditor.relations import parse
 

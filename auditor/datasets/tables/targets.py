@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from auditor.dataset import Labels
-from auditor.datasets.columns import MOST_CATEGORIES, Cells, in_order, numbers, texts
+from auditor.datasets.tables.columns import MOST_CATEGORIES, Cells, in_order, numbers, texts
 from auditor.errors import DataError, UnknownNameError
 
 MOST_GROUPS = 50

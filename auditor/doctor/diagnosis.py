@@ -9,8 +9,8 @@ from typing import Any
 from auditor import forecast
 from auditor.auditing import Options, planned, prepared_data
 from auditor.config import Loaded
+from auditor.doctor.examining import Diagnosis, Examinee, all_examined
 from auditor.errors import AuditorError, UnknownNameError
-from auditor.examining import Diagnosis, Examinee, all_examined
 from auditor.plan import Plan
 from auditor.record import DatasetRecord
 from auditor.store import Store

@@ -12,7 +12,7 @@ from auditor.errors import ModelError, UnknownNameError
 from auditor.record import DatasetRecord
 from auditor.subject import Access
 from auditor.subjects.answering import BATCH, Answering, Answers, BlackBoxSubject
-from auditor.subjects.onnx_session import NUMBERS, Ending, Layout, Session, laid_out, layout, opened
+from auditor.subjects.onnx.session import NUMBERS, Ending, Layout, Session, laid_out, layout, opened
 from auditor.subjects.preparation import UNIT, preparation
 from auditor.subjects.spec import Load
 
@@ -43,7 +43,7 @@ def open_onnx(spec: Load, path: Path, facts: DatasetRecord) -> Answering:
     answering = Answering(answer, spec.outputs, path.name, FILE, size or BATCH, fixed=size is not None)
     if spec.outputs == "labels" or number.kind != "f":
         return answering
-    from auditor.subjects.onnx_white_box import white_box
+    from auditor.subjects.onnx.white_box import white_box
 
     box = BlackBoxSubject(
         answering, classes=len(facts.classes), shape=facts.shape, preparation=preparation(spec, facts)

@@ -5,8 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from auditor.checks.examination import Verdict
-from auditor.doctor import Checkup, grouped
-from auditor.examining import Diagnosis
+from auditor.doctor.diagnosis import Checkup, grouped
+from auditor.doctor.examining import Diagnosis
 
 MARKS: dict[Verdict, str] = {"ok": "[green]✔ ok[/]", "problem": "[red]✘ problem[/]", "unknown": "[yellow]– unknown[/]"}
 

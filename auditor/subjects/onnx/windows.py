@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from auditor.subjects.onnx_operators import Answer, Attributes, Operator, UnsupportedError
+from auditor.subjects.onnx.operators import Answer, Attributes, Operator, UnsupportedError
 
 CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 LARGEST = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}

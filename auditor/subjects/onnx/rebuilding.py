@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from auditor.extras import imported
-from auditor.subjects.onnx_operators import OPERATORS, Operator, UnsupportedError
-from auditor.subjects.onnx_session import Layout
-from auditor.subjects.onnx_windows import WINDOWS
+from auditor.subjects.onnx.operators import OPERATORS, Operator, UnsupportedError
+from auditor.subjects.onnx.session import Layout
+from auditor.subjects.onnx.windows import WINDOWS
 
 KNOWN: Mapping[str, Operator] = {**OPERATORS, **WINDOWS}
 

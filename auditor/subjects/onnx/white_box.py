@@ -7,9 +7,9 @@ import numpy as np
 
 from auditor.errors import ModelError
 from auditor.subjects.answering import BlackBoxSubject
-from auditor.subjects.onnx_operators import UnsupportedError
-from auditor.subjects.onnx_session import Layout
-from auditor.subjects.onnx_torch import Rebuilt, rebuilt
+from auditor.subjects.onnx.operators import UnsupportedError
+from auditor.subjects.onnx.rebuilding import Rebuilt, rebuilt
+from auditor.subjects.onnx.session import Layout
 from auditor.subjects.torch_subject import TorchSubject
 
 PARITY = 1e-4  # largest difference of two answers that count as the same, relative to the largest answer above 1

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor.dataset import Array, Dataset, Domain
-from auditor.datasets import frames, schema, targets
 from auditor.datasets.arrays import split
-from auditor.datasets.columns import Cells, Mask, Origin, features
 from auditor.datasets.places import located
 from auditor.datasets.spec import DataConfig, TableConfig
+from auditor.datasets.tables import frames, schema, targets
+from auditor.datasets.tables.columns import Cells, Mask, Origin, features
 from auditor.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

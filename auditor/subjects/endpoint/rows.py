@@ -7,7 +7,7 @@ import numpy as np
 
 from auditor.dataset import Array
 from auditor.errors import ModelError, UnknownNameError
-from auditor.subjects.inference_protocol import ASKED_IN, Metadata, Tensor
+from auditor.subjects.endpoint.protocol import ASKED_IN, Metadata, Tensor
 
 FEWEST, MOST = 64, 256  # rows a request
 BYTES_OF_A_REQUEST, BYTES_OF_A_NUMBER = 4 << 20, 20

@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auditor.errors import AuditorError, ConfigError, ModelError
-from auditor.subjects.inference_protocol import words
+from auditor.subjects.endpoint.protocol import words
+from auditor.subjects.endpoint.turns import Turns
 from auditor.subjects.spec import Load
-from auditor.subjects.turns import Turns
 
 RETRIED = frozenset({429, 502, 503, 504})
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds

@@ -9,11 +9,11 @@ import numpy as np
 from auditor.dataset import Array
 from auditor.errors import ModelError, UnitError, UnknownNameError
 from auditor.record import DatasetRecord, digest
-from auditor.subjects import inference_protocol as protocol
 from auditor.subjects.answering import Answering
-from auditor.subjects.inference_protocol import Address, Answered, Answers, Metadata
-from auditor.subjects.remote import Remote
-from auditor.subjects.sent_rows import layout_for, tensor_for, usual_rows
+from auditor.subjects.endpoint import protocol
+from auditor.subjects.endpoint.protocol import Address, Answered, Answers, Metadata
+from auditor.subjects.endpoint.remote import Remote
+from auditor.subjects.endpoint.rows import layout_for, tensor_for, usual_rows
 from auditor.subjects.spec import Load
 
 IDENTIFYING = 16  # rows whose answers are part of a fingerprint

@@ -1,0 +1,1 @@
+"""Preflight alone: data and models are looked at, and nothing is attacked."""
