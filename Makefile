@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: audit test test-all test-browser lint wheel bench clean
+.PHONY: audit test test-all test-browser examples lint wheel bench clean
 
 audit: .venv/installed          ## the built-in audit: install, run, report
 	$(BIN)/auditor run
 
 test: .venv/tested              ## the tests that every change must pass
-	$(BIN)/python -m pytest -q -m "not slow and not browser"
+	$(BIN)/python -m pytest -q -m "not slow and not browser and not examples"
 
 test-all: .venv/tested          ## slow and statistical tests as well
 	$(PIP) selenium
@@ -18,6 +18,9 @@ test-all: .venv/tested          ## slow and statistical tests as well
 test-browser: .venv/tested      ## the report in headless Chromium, which must be installed
 	$(PIP) selenium
 	$(BIN)/python -m pytest -q -m browser
+
+examples: .venv/tested          ## every example, as its README says
+	$(BIN)/python -m pytest -q -m examples
 
 lint: .venv/tested              ## style and types
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ def renyi(noise_multiplier: float, rate: float, order: int) -> float:
     k = np.arange(2, order + 1, dtype=np.float64)
     growth = (k * k - k) / (2 * noise_multiplier**2)
     with np.errstate(under="ignore"):  # a term that vanishes beside the others
-        above_one = growth + np.log1p(-np.exp(-growth))  # log(exp(growth) - 1)
+        above_one = growth + np.log(-np.expm1(-growth))  # log(exp(growth) - 1), also where growth is next to 0
         terms = _log_binomials(order) + k * math.log(rate) + (order - k) * math.log1p(-rate) + above_one
         top = float(terms.max())
         total = top + math.log(float(np.exp(terms - top).sum()))
