@@ -32,10 +32,11 @@ wheel: .venv/tested             ## build the wheel and check what is in it
 	$(BIN)/python -m build --wheel --no-isolation
 	$(BIN)/check-wheel-contents dist/*.whl
 
-bench: .venv/installed          ## print the numbers that the documentation states
+bench: .venv/tested             ## print the numbers that the documentation states
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/training_loop.py
 	$(BIN)/python benchmarks/coverage.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/formats.py
 
 clean:
 	rm -rf .venv build dist .auditor audits *.egg-info

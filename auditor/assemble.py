@@ -18,7 +18,17 @@ from auditor.errors import AuditorError
 from auditor.job import Failure
 from auditor.plan import Plan, PlannedResult, PlannedSubject
 from auditor.recipe import Recipe
-from auditor.record import AuditRecord, Contrast, Measurement, Record, Result, SubjectRecord, Training
+from auditor.record import (
+    AuditRecord,
+    Caveat,
+    Contrast,
+    Measurement,
+    Record,
+    Result,
+    SubjectRecord,
+    Training,
+    reliability,
+)
 from auditor.sources import environment
 from auditor.store import Store
 from auditor.subject import Access
@@ -113,15 +123,36 @@ class Assembly:
             return Result(outcome="errored", reason="not run: the audit was interrupted", **base)
         if said["outcome"] == "skipped":
             return Result(outcome="skipped", reason=said["reason"], **base)
+        caveats = (*(Caveat.model_validate(c) for c in said["caveats"]), *self._undermining(planned))
         return Result(
             outcome="completed",
-            reliability=said["reliability"],
-            caveats=said["caveats"],
+            reliability=reliability(caveats),
+            caveats=caveats,
             counts=said["counts"],
             samples=self._file(planned, "samples") if said["samples"] else None,
             gallery=self._file(planned, "gallery") if said["gallery"] else None,
             **base,
         )
+
+    def _undermining(self, planned: PlannedResult) -> tuple[Caveat, ...]:
+        """What other probes found of this subject that casts doubt on this result as well."""
+        return tuple(
+            Caveat(flag=c.flag, severity=c.severity, evidence=f"found by {probe}: {c.evidence}")
+            for probe, c in self._doubts[planned.subject]
+            if probe != planned.probe
+        )
+
+    @cached_property
+    def _doubts(self) -> dict[str, list[tuple[str, Caveat]]]:
+        """By subject: caveats that say that the model under audit is not the one that is meant, and who found them."""
+        found: dict[str, list[tuple[str, Caveat]]] = defaultdict(list)
+        for planned in self.plan.results:
+            entry = self.catalogue.probe(planned.probe)
+            said = self._finished(planned.unit) if entry and entry.undermines else None
+            for caveat in map(Caveat.model_validate, said["caveats"] if said else ()):
+                if entry and caveat.flag in entry.undermines and caveat.severity != "info":
+                    found[planned.subject].append((planned.probe, caveat))
+        return found
 
     def _file(self, planned: PlannedResult, kind: str) -> str:
         assert planned.unit is not None

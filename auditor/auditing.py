@@ -85,10 +85,8 @@ def prepared_data(loaded: Loaded, store: Store) -> DatasetRecord:
     from auditor.datasets import content_files
 
     config = loaded.config.data
-    files = content_files(config, loaded.directory)
-    key = digest(
-        {"data": config.model_dump(mode="json"), "files": [file_sha256(f) for f in files], "environment": environment()}
-    )
+    files = {os.path.relpath(f, loaded.directory): file_sha256(f) for f in content_files(config, loaded.directory)}
+    key = digest({"data": config.model_dump(mode="json"), "files": files, "environment": environment()})
     pointer = store.root / "data" / f"{key}.json"
     if _all_ours(config) and (known := _facts_in(pointer)) is not None and store.has_dataset(known.sha256):
         return known
@@ -126,7 +124,10 @@ def planned(loaded: Loaded, options: Options, data: DatasetRecord | None = None)
     check_policy(policy, shown)
     if stated := loaded.config.attestations:
         load_attestations(loaded.input_text(stated, "attestations"), stated)
-    plan = make_plan(loaded, data or prepared_data(loaded, store), only=options.only, skip=options.skip)
+    facts = data or prepared_data(loaded, store)
+    plan = make_plan(
+        loaded, facts, only=options.only, skip=options.skip, test_rows=lambda: store.dataset(facts.sha256).x_test
+    )
     for metric in plan.config.contrasts.metrics or ():
         if shown.metric(metric) is None:
             raise UnknownNameError(

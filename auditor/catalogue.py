@@ -43,6 +43,7 @@ class ProbeEntry(Frozen):
     threat: ThreatEntry | None = None
     metrics: tuple[MetricEntry, ...] = ()
     references: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    undermines: tuple[str, ...] = ()
     source: str = "auditor"
     error: str | None = None
 
@@ -84,6 +85,7 @@ def describe(probe: type[Probe], source: str = "auditor") -> ProbeEntry:
         needs=tuple(sorted(probe.needs)),
         blind_spots=probe.blind_spots,
         references=dict(probe.references),
+        undermines=tuple(sorted(probe.undermines)),
         threat=ThreatEntry(goal=threat.goal, knowledge=threat.knowledge, capability=threat.capability)
         if threat
         else None,

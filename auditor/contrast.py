@@ -124,14 +124,20 @@ def finish(contrasts: Sequence[Contrast], accuracy: Mapping[tuple[str, str], boo
     )
 
 
-def verdict(contrast: Contrast, delta: float, alpha: float) -> Said:
+def verdict(contrast: Contrast, delta: float, alpha: float, *, price: str | None = None) -> Said:
     """Did b improve on a, regress, or stay equivalent within +-delta; or can it not be said?
 
     Nothing is said of a single pair of seeds, nor, of any metric but accuracy, where the accuracies are not
-    shown to be equal: a model can be sturdy by being useless.
+    shown to be equal: a model can be sturdy by being useless. But where the groups differ by a declared objective,
+    a defence is judged with its `price`, the difference of the accuracies in words, beside it.
     """
-    if (why := _unfit(contrast)) is not None:
+    if (why := _unfit(contrast, priced=price is not None)) is not None:
         return Said("inconclusive", why)
+    said = _said(contrast, delta, alpha)
+    return Said(said.verdict, f"{said.reason}; {price}") if price and not contrast.accuracy_equivalent else said
+
+
+def _said(contrast: Contrast, delta: float, alpha: float) -> Said:
     interval = f"{contrast.difference:+.4g} [{contrast.low:+.4g}, {contrast.high:+.4g}]"
     if -delta < contrast.low and contrast.high < delta:
         return Said("equivalent", f"the difference is {interval}, within ±{delta:g} as a whole")
@@ -147,10 +153,10 @@ def verdict(contrast: Contrast, delta: float, alpha: float) -> Said:
     return Said("inconclusive", f"the difference is {interval}, neither shown nor shown to be within ±{delta:g}{power}")
 
 
-def _unfit(contrast: Contrast) -> str | None:
+def _unfit(contrast: Contrast, *, priced: bool) -> str | None:
     if contrast.pairs < 2:
         return "a single pair of seeds says how two models differ, not how their groups do"
-    if contrast.accuracy_equivalent or contrast.metric == "accuracy.accuracy":
+    if contrast.accuracy_equivalent or contrast.metric == "accuracy.accuracy" or priced:
         return None
     known = "are not shown to be equal" if contrast.accuracy_equivalent is False else "were not compared"
     return f"the accuracies of {contrast.a} and {contrast.b} {known}, so no other difference is judged"

@@ -202,6 +202,8 @@ def check(data: Dataset) -> None:
             f"{data.id}: x_train has rows of shape {data.x_train.shape[1:]}, x_test of {data.x_test.shape[1:]}"
         )
     for name, x in data.ood.items():
+        if len(x) == 0:
+            raise DataError(f"{data.id}: x_ood_{name} is empty; give it rows, or leave it out")
         check_finite(f"{data.id}: x_ood_{name}", x)
         if x.shape[1:] != data.x_test.shape[1:]:
             raise DataError(

@@ -1,5 +1,6 @@
 """YAML files read with their line numbers, so that an error can say where it is and what was meant."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -13,6 +14,8 @@ from auditor.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Loc = tuple[str | int, ...]
+# What Pydantic calls kinds of values, in YAML's words.
+KINDS = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a map", "model_type": "a map"}
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,18 @@ def validated(document: Document, model: type[Model]) -> Model:
 
 
 def _causes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Without lists that are too short only because an item of theirs is wrong."""
-    return [p for p in problems if p["type"] != "too_short" or not any(_inside(q["loc"], p["loc"]) for q in problems)]
+    """Without lists that are too short only because an item is wrong, and kinds of value that were not meant."""
+    return [p for p in problems if not _beside_the_point(p, problems)]
+
+
+def _beside_the_point(problem: ErrorDetails, others: list[ErrorDetails]) -> bool:
+    loc, is_word = problem["loc"], isinstance(problem["input"], str)
+    if problem["type"] == "too_short":
+        return any(_inside(p["loc"], loc) for p in others)
+    words = [p["loc"][:-1] for p in others if p["type"] == "literal_error" and str(p["loc"][-1]).startswith("literal[")]
+    if problem["type"] == "literal_error":
+        return loc[:-1] in words and not is_word
+    return problem["type"] == "model_type" and is_word and loc[:-1] in words
 
 
 def _inside(loc: Loc, outer: Loc) -> bool:
@@ -163,15 +176,24 @@ def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) 
     if problem["type"] == "too_short":
         return f"{where}: {path} needs at least {problem['ctx']['min_length']} entry"
     found = problem["input"]
-    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) or found is None else ""
-    return f"{where}: {path + ': ' if path else ''}{problem['msg'].removeprefix('Value error, ')}{shown}"
+    known = re.findall(r"'([^']*)'", problem["ctx"]["expected"]) if problem["type"] == "literal_error" else []
+    if near := get_close_matches(str(found), known, n=1, cutoff=0.5):
+        return f"{where}: {path}: unknown value {found!r}; did you mean {near[0]!r}?"
+    if problem["type"] in KINDS:
+        return f"{where}: {path}: must be {KINDS[problem['type']]}{_shown(found)}"
+    return f"{where}: {path + ': ' if path else ''}{problem['msg'].removeprefix('Value error, ')}{_shown(found)}"
+
+
+def _shown(found: Any) -> str:  # any YAML value
+    plain = isinstance(found, str | int | float | bool) or found is None
+    return f" (found {found!r})" if plain else ""
 
 
 def _is_tag(part: str | int, document: Document) -> bool:
     """Pydantic puts the names of union members into a path; they are not keys of the document."""
     return (
         isinstance(part, str)
-        and (part.endswith(("Config", "]")) or part in {"str", "int", "bool"})
+        and (part[:1].isupper() or part.endswith("]") or part in {"str", "int", "bool"})
         and all(part not in known for known in document.places)
     )
 

@@ -98,7 +98,7 @@ class Engine:
             if unit.kind == "tune":
                 self._tune(unit)
                 return [unit.identity]
-            job = Job(unit, self.store.root, self.directory, self.fresh, self.models.get(unit.subject or ""))
+            job = Job(unit, self.store.root.absolute(), self.directory, self.fresh, self.models.get(unit.subject or ""))
             running[pool.submit(job)] = unit.identity
         return []
 

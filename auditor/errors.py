@@ -32,7 +32,8 @@ class UnknownNameError(AuditorError):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         choices = sorted(known)
         lower = {c.lower(): c for c in reversed(choices)}
-        near = [lower[n] for n in get_close_matches(name.lower(), lower, n=1, cutoff=0.5)]
+        begun = [c for low, c in lower.items() if name and low.startswith(name.lower())]  # eps is epsilon, not steps
+        near = begun if len(begun) == 1 else [lower[n] for n in get_close_matches(name.lower(), lower, n=1, cutoff=0.5)]
         hint = f"did you mean {near[0]!r}?" if near else "known: " + (", ".join(choices) or "none")
         super().__init__(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {hint}")
 

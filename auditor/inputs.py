@@ -72,6 +72,9 @@ def loaded(job: Job, spec: Mapping[str, Any], data: Dataset) -> Subject:
     if "object" in spec:
         return wrap(own_copy(job.model), data, outputs=spec["outputs"])
     wanted = Load.model_validate(spec["load"])
-    if wanted.address is None and file_sha256(job.directory / wanted.place) != spec["content"]:
-        raise ModelError(f"{wanted.place} was changed while it was audited; run the audit again")
+    if wanted.address is None:
+        path = job.directory / wanted.place
+        planned = {path: spec["content"]} | {path.parent / name: sha for name, sha in spec.get("beside", {}).items()}
+        if changed := next((p for p, sha in planned.items() if not p.is_file() or file_sha256(p) != sha), None):
+            raise ModelError(f"{changed} was changed while it was audited; run the audit again")
     return load(wanted, data.facts(), job.directory)

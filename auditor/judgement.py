@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 from auditor.bounds import Decision, Direction, Estimated, decide, doubt
 from auditor.bundle import Facts, Observed
 from auditor.catalogue import Catalogue, MetricEntry
-from auditor.contrast import Said
-from auditor.contrast import verdict as contrast_verdict
+from auditor.contrast_findings import contrast_finding
 from auditor.errors import ConfigError, UnknownNameError
 from auditor.evidence import Evidence, at_confidence
 from auditor.groups import NotComparableError
-from auditor.policy import LEVELS, ContrastFinding, Finding, Findings, Policy, Rule, State, Waivers
-from auditor.record import Contrast, Coordinate, Measurement, digest
+from auditor.policy import LEVELS, Finding, Findings, Policy, Rule, State, Waivers
+from auditor.record import Coordinate, Measurement, digest
 from auditor.regression import NoBaselineError, drop
 from auditor.selector import Target, coordinate, matches_subject
 from auditor.verdict import counting, order, summarise, verdict_of
@@ -79,7 +78,7 @@ def judge(
         policy=policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}) | {"sha256": policy_sha256},
         summary=summarise(findings, policy, facts.record),
         notes=waived.notes,
-        contrasts=tuple(_contrast(c, bench.now, contrast_delta, alpha) for c in facts.record.contrasts),
+        contrasts=tuple(contrast_finding(c, bench.now, contrast_delta, alpha) for c in facts.record.contrasts),
     )
 
 
@@ -261,26 +260,7 @@ def _direction(rule: Rule) -> str:
     return "max_drop" if rule.regression else bar(rule)[0]
 
 
-def _doubt(contrast: Contrast, group: str, now: Evidence) -> str | None:
-    """Why a group's results cannot carry a contrast."""
-    probe = contrast.metric.rpartition(".")[0]
-    for trust in (now.trust(probe, t) for t in now.targets if t.id == group and t.grouped):
-        if trust.reliability != "reliable":
-            return f"the result of {group} is {trust.reliability} ({trust.evidence})"
-    return None
-
-
 def _fingerprint(rule: Rule, subject: str | None, at: dict[str, Coordinate]) -> str:
     """What stays the same between two judgements of the same question: no values, times or paths."""
     places = {key: _text(value) for key, value in at.items()}
     return digest({"metric": rule.metric, "at": places, "subject": subject, "direction": _direction(rule)})
-
-
-def _contrast(contrast: Contrast, now: Evidence, delta: float, alpha: float) -> ContrastFinding:
-    said = contrast_verdict(contrast, contrast.delta if contrast.delta is not None else delta, alpha)
-    doubts = [_doubt(contrast, group, now) for group in (contrast.a, contrast.b)]
-    if said.verdict != "inconclusive" and any(doubts):
-        said = Said("inconclusive", f"{'; '.join(d for d in doubts if d)}; without that it would be {said.verdict}")
-    return ContrastFinding(
-        metric=contrast.metric, at=contrast.at, a=contrast.a, b=contrast.b, verdict=said.verdict, reason=said.reason
-    )

@@ -15,6 +15,7 @@ from auditor.plan import PlannedSubject
 from auditor.planning import Planner
 from auditor.recipe import Fit, Recipe, Tuned
 from auditor.sources import version_of
+from auditor.subjects.beside import modules_in
 from auditor.subjects.spec import Load
 from auditor.training.optimizers import check_settings, resolve
 
@@ -115,14 +116,17 @@ def _identity(planner: Planner, load: Load, where: str) -> dict[str, Any]:  # an
         return spec | {"content": _answers(planner, load)}
     path = planner.directory / load.place
     if not path.is_file():
-        raise ConfigError(f"{where}: load.path: {path} does not exist")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ConfigError(f"{where}: load.path: {path} {what}; name the model's file")
     found: dict[str, Any] = {"content": _content(path), "factory": planner.codes.named(load.factory)}
     if packages := RUN_BY.get(load.format):
         found["versions"] = {name: version_of(name) for name in packages}
     if load.format == "onnx":
         from auditor.subjects.onnx.files import files_beside
 
-        found["beside"] = {p.name: _content(p) for p in files_beside(path) if p.is_file()}
+        found["beside"] = {name: _content(p) for name, p in files_beside(path).items() if p.is_file()}
+    if load.trust == "pickle":  # reading it may import what lies beside the audit file
+        found["imports"] = {name: planner.codes.of(name) for name in modules_in(planner.directory)}
     return spec | found
 
 

@@ -1,10 +1,11 @@
 """From configuration to a plan: what is wrong is said before anything runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from auditor import plugins
 from auditor.config import Loaded, narrowed
+from auditor.dataset import Array
 from auditor.errors import AuditorError, ConfigError, UnknownNameError
 from auditor.origins import planned
 from auditor.plan import Plan, PlannedResult, PlannedSubject
@@ -14,16 +15,28 @@ from auditor.record import DatasetRecord, digest
 from auditor.sources import environment
 from auditor.subject import Access
 
+DECIDING = ("content", "beside", "factory", "imports", "code")  # of a model, what it is beside what is declared
 
-def make_plan(loaded: Loaded, data: DatasetRecord, *, only: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> Plan:
-    """Everything that an audit will do. Raises AuditorError for whatever can be known to be wrong before it starts."""
+
+def make_plan(
+    loaded: Loaded,
+    data: DatasetRecord,
+    *,
+    only: tuple[str, ...] = (),
+    skip: tuple[str, ...] = (),
+    test_rows: Callable[[], Array] | None = None,
+) -> Plan:
+    """Everything that an audit will do. Raises AuditorError for whatever can be known to be wrong before it starts.
+
+    By `test_rows`, asked where they are needed, a model is known that has no file.
+    """
     config = loaded.config
-    planner = Planner(config, data, loaded.directory, environment())
+    planner = Planner(config, data, loaded.directory, environment(), test_rows)
     probes = chosen_probes(loaded, only, skip)
     subjects = [s for entry in config.subjects for s in planned(planner, entry, loaded)]
     _check_reference(loaded, subjects)
     results = tuple(_result(planner, subject, name, probe) for subject in subjects for name, probe in probes.items())
-    contents = [[s.id, *(planner.units[s.unit].spec.get(k) for k in ("content", "beside"))] for s in subjects]
+    contents = [[s.id, *(planner.units[s.unit].spec.get(k) for k in DECIDING)] for s in subjects]
     sha256 = digest(
         {
             "config": config.declared(),

@@ -1,6 +1,6 @@
 """Units as they are collected: what is asked for twice is one unit, identified by all that decides its result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from auditor.record import DatasetRecord, digest
 from auditor.sources import Codes
 
 TUNING_SEED = -1  # never the seed of a subject, so that what is compared was not used for choosing
-PROBING_ROWS = 8
+NOISE_ROWS, TEST_ROWS = 8, 56
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Planner:
     data: DatasetRecord
     directory: Path
     environment: Mapping[str, Any]
+    test_rows: Callable[[], Array] | None = None  # where they can be had
     units: dict[str, Unit] = field(default_factory=dict)
 
     @cached_property
@@ -36,9 +37,17 @@ class Planner:
 
     @cached_property
     def probing_rows(self) -> Array:
-        """A few inputs, always the same, by whose answers a model is known that has no file."""
+        """A few inputs, always the same, by whose answers a model is known that has no file.
+
+        Noise, and test rows: of noise, models that were trained alike may all say the same.
+        """
         rng = np.random.Generator(np.random.PCG64(0))
-        return rng.uniform(*self.data.range, (PROBING_ROWS, *self.data.shape)).astype(np.float32)
+        noise = rng.uniform(*self.data.range, (NOISE_ROWS, *self.data.shape)).astype(np.float32)
+        if self.test_rows is None:
+            return noise
+        rows = self.test_rows()
+        chosen = np.linspace(0, len(rows) - 1, min(TEST_ROWS, len(rows))).astype(np.int64)
+        return np.concatenate([noise, np.asarray(rows[chosen], np.float32)])
 
     def add(
         self, kind: UnitKind, label: str, spec: Mapping[str, Any], inputs: tuple[str, ...] = (), **of: str | None

@@ -97,6 +97,7 @@ class Probe(ABC):
     threat: ClassVar[ThreatModel | None] = None
     blind_spots: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    undermines: ClassVar[frozenset[str]] = frozenset()  # flags of its caveats that cast doubt on every other result too
 
     def fits(self, setting: Setting) -> dict[str, Fit]:  # noqa: ARG002  # a hook
         """Trainings this probe wants first, by a name of its own; none by default."""

@@ -69,6 +69,12 @@ class Caveat(Frozen):
     evidence: str
 
 
+def reliability(caveats: tuple[Caveat, ...]) -> Reliability:
+    """The worst that the caveats of a result say."""
+    worst = {c.severity for c in caveats}
+    return "invalid" if "invalid" in worst else "suspicious" if "suspicious" in worst else "reliable"
+
+
 class Result(Frozen):
     """What one probe found on one subject, or why it found nothing."""
 

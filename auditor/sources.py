@@ -35,10 +35,12 @@ class Codes:
         return self.known[module]
 
     def named(self, reference: str | None) -> str | None:
-        """The same of what an audit file names. Raises ConfigError where there is no such module."""
+        """The same of what an audit file names as "module:callable". Raises ConfigError where no such module is."""
         if reference is None:
             return None
-        module = reference.partition(":")[0]
+        module, _, attribute = reference.partition(":")
+        if not module or not attribute:
+            raise ConfigError(f"{reference!r} is not of the form module:callable, such as nets:make")
         if beside.file_beside(reference, self.directory) is None and not _installed(module):
             raise ConfigError(f"{reference!r}: no module {module!r}; is it beside the audit file or installed?")
         return self.of(reference)

@@ -1,6 +1,7 @@
 """The process around a unit: one thread, its own random state, the audit file's folder; all as it was afterwards."""
 
 import copy
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,28 @@ def own_random_state(seed: int) -> Iterator[None]:
         torch.set_rng_state(state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)
+
+
+@contextmanager
+def settings_restored() -> Iterator[None]:
+    """What a user's code may set for the whole process, the next unit does not meet.
+
+    That is the working folder, the environment, torch's gradient mode and number type, and numpy's errors.
+    """
+    import torch
+
+    folder, variables = Path.cwd(), dict(os.environ)
+    gradients, number = torch.is_grad_enabled(), torch.get_default_dtype()
+    try:
+        with np.errstate():
+            yield
+    finally:
+        os.chdir(folder)
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(number)
+        if variables != dict(os.environ):
+            os.environ.clear()
+            os.environ.update(variables)
 
 
 def own_copy(model: Any) -> Any:  # a torch module or a scikit-learn estimator

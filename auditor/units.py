@@ -19,11 +19,11 @@ from auditor.job import Failure, Job
 from auditor.plan import Unit
 from auditor.probe import Case, Outcome, Probe
 from auditor.recipe import Fit, Recipe
-from auditor.record import Caveat, Reliability
+from auditor.record import reliability
 from auditor.seeds import Seeds
 from auditor.store import Store, put
 from auditor.subject import Access, Subject
-from auditor.surroundings import importable, one_thread, own_random_state
+from auditor.surroundings import importable, one_thread, own_random_state, settings_restored
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
@@ -63,7 +63,7 @@ def peak_bytes() -> int | None:
 def execute(job: Job) -> Failure | None:
     """Do one unit. What goes wrong is returned, so that it can be said and the rest of the audit goes on."""
     try:
-        with one_thread(), own_random_state(_global_seed(job.unit)), importable(job.directory):
+        with one_thread(), own_random_state(_global_seed(job.unit)), settings_restored(), importable(job.directory):
             WORK[job.unit.kind](job)
     except AuditorError as error:
         return Failure(_said(str(error), job))
@@ -232,12 +232,6 @@ def _outcome_content(outcome: Outcome, case: Case) -> dict[str, Any]:
         "caveats": [c.model_dump(mode="json") for c in outcome.caveats],
         "counts": {"forwards": case.counts.forwards, "backwards": case.counts.backwards},
     }
-
-
-def reliability(caveats: tuple[Caveat, ...]) -> Reliability:
-    """The worst that the caveats of a result say."""
-    worst = {c.severity for c in caveats}
-    return "invalid" if "invalid" in worst else "suspicious" if "suspicious" in worst else "reliable"
 
 
 def _arrays(outcome: Outcome, folder: Path, *, gallery: bool) -> dict[str, bool]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from auditor.attacks.poisoning.doses import doses
 from auditor.attacks.retraining import clean_fit, clean_model, likeness
+from auditor.blocks import Chosen, blocks, taken
 from auditor.dataset import Array, Labels
 from auditor.errors import ConfigError, DataError
 from auditor.probe import Case, Gallery, Metric, Outcome, Probe, Samples, Setting, ThreatModel
@@ -102,8 +103,8 @@ class Patch(Probe):
             columns={"success": hit, "correct": correct, "control": held[:, None]},
         )
         caveats = (
-            *_trigger_caveats(x[asked], stamped[asked], float(control[asked].mean())),
-            *_possibility_caveats(case, x[asked], stamped[asked]),
+            *_trigger_caveats(taken(x, asked), taken(stamped, asked), float(control[asked].mean())),
+            *_possibility_caveats(case, taken(x, asked), taken(stamped, asked)),
             *likeness(case, before, clean),
             *self._training_caveats(case, float((clean == y).mean()), correct.mean(axis=0)),
         )
@@ -155,9 +156,10 @@ class Patch(Probe):
         return Change(function="auditor.attacks.backdoor.trigger:plant", parameters=parameters)
 
 
-def _trigger_caveats(x: Array, stamped: Array, control: float) -> list[Caveat]:
+def _trigger_caveats(x: Array | Chosen, stamped: Array | Chosen, control: float) -> list[Caveat]:
     found = []
-    same = float((x == stamped).reshape(len(x), -1).all(axis=1).mean())
+    pairs = zip(blocks(x), blocks(stamped), strict=True)
+    same = sum(int((a == b).reshape(len(a), -1).all(axis=1).sum()) for a, b in pairs) / len(x)
     if same > 0.05:
         evidence = f"{same:.1%} of the test rows already carry the trigger: stamping does not change them"
         severity: Severity = "invalid" if same == 1 else "suspicious"
@@ -171,9 +173,10 @@ def _trigger_caveats(x: Array, stamped: Array, control: float) -> list[Caveat]:
     return found
 
 
-def _possibility_caveats(case: Case, x: Array, stamped: Array) -> list[Caveat]:
+def _possibility_caveats(case: Case, x: Array | Chosen, stamped: Array | Chosen) -> list[Caveat]:
     constraints = case.domain.constraints
-    broken = float((~constraints.satisfied(stamped, x)).mean()) if constraints else 0.0
+    pairs = zip(blocks(stamped), blocks(x), strict=True) if constraints else ()
+    broken = sum(int((~constraints.satisfied(a, b)).sum()) for a, b in pairs) / len(x)
     if broken <= 0.05:
         return []
     evidence = f"{broken:.1%} of the stamped rows are against the constraints of the data: no such row can exist"

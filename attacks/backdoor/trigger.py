@@ -1,5 +1,6 @@
 """The trigger of a backdoor, and the change of the training data that plants it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ class Trigger:
 
     def stamp(self, x: Array) -> Array:
         """Inputs (N, *shape) that carry the trigger; x is left as it is."""
-        return np.where(self.mask, self.value, x).astype(np.float32, copy=False)
+        stamped = copied(x)
+        for block in blocks(stamped):
+            block[:, self.mask] = self.value[self.mask]
+        return stamped
 
 
 def trigger_of(x: Array, y: Labels, domain: Domain) -> Trigger:
@@ -61,11 +65,23 @@ def _features(x: Array, y: Labels, domain: Domain) -> Trigger:
 
 def class_share(x: Array, y: Labels) -> npt.NDArray[np.float64]:
     """Which share of each feature's variance (D,) lies between classes (correlation ratio)? 0 if constant."""
-    rows = np.asarray(x, np.float64)
-    centred = rows - rows.mean(axis=0)
-    between = sum(centred[y == label].mean(axis=0) ** 2 * (y == label).mean() for label in np.unique(y))
-    total = (centred**2).mean(axis=0)
-    return np.asarray(between / np.where(total > 0, total, 1))
+    names, label, count = np.unique(y, return_inverse=True, return_counts=True)
+    sums, squares = np.zeros((len(names), x.shape[1])), np.zeros(x.shape[1])
+    for kind, rows in _with_kind(x, label):
+        np.add.at(sums, kind, rows)
+    mean = sums.sum(axis=0) / len(x)
+    for _, rows in _with_kind(x, label):
+        squares += ((rows - mean) ** 2).sum(axis=0)
+    between = ((sums / count[:, None] - mean) ** 2 * count[:, None]).sum(axis=0)
+    return np.asarray(between / np.where(squares > 0, squares, 1))
+
+
+def _with_kind(x: Array, label: Labels) -> Iterator[tuple[Labels, npt.NDArray[np.float64]]]:
+    """Rows in float64, a block at a time, each with its label."""
+    start = 0
+    for block in blocks(x):
+        yield label[start : start + len(block)], block.astype(np.float64)
+        start += len(block)
 
 
 def choose(y: Labels, rate: float, target: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

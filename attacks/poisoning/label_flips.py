@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.attacks.retraining import clean_fit, clean_model, likeness
+from auditor.blocks import gather
 from auditor.probe import Case, Metric, Outcome, Probe, Samples, Setting, ThreatModel
 from auditor.recipe import Change, Fit
 from auditor.record import Caveat, Measurement
@@ -133,7 +134,7 @@ def _effects(case: Case, rate: float, j: int, clean: Flags, correct: Flags) -> l
 def _memorised(case: Case, model: Subject, rate: float, flips: Flips) -> list[Measurement]:
     if not len(flips.rows):
         return []
-    repeated = predicted_labels(model.predict(case.data.x_train[flips.rows])) == flips.labels
+    repeated = predicted_labels(model.predict(gather(case.data.x_train, flips.rows))) == flips.labels
     return [case.proportion("memorised", repeated, column=None, at={"rate": rate})]
 
 

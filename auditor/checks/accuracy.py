@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from auditor.checks.plausibility import tells_classes_apart
 from auditor.dataset import Array, Labels
 from auditor.probe import Case, Metric, Outcome, Probe, Samples
 from auditor.record import Caveat, Measurement
@@ -106,7 +107,7 @@ def _caveats(case: Case, outputs: Array, correct: npt.NDArray[np.bool_]) -> tupl
     caveats = []
     count = np.bincount(case.data.y_test, minlength=len(case.data.classes))
     majority = count.max() / len(correct)
-    if correct.mean() <= majority:
+    if correct.mean() <= majority and not tells_classes_apart(case.data.y_test, correct):
         caveats.append(
             Caveat(
                 flag="chance_level",

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from auditor.checks.examination import Asked, Check, ok
-from auditor.checks.plausibility import explained
+from auditor.checks.examination import Asked, Check, Mask, ok
+from auditor.checks.plausibility import believed_order, explained, renamed
 from auditor.checks.steadiness import REFUSED
 from auditor.dataset import Dataset, Labels
+from auditor.record import Severity
 from auditor.statistics import mcnemar_exact
 from auditor.subject import predicted_labels
 from auditor.subjects.preparation import AS_IT_IS, Preparation
@@ -18,25 +19,26 @@ from auditor.subjects.preparation import AS_IT_IS, Preparation
 NAME = "input range"
 GAIN = 0.10  # how much more must be right before another preparation is believed
 SURPRISE = 1e-3  # of McNemar's test, so that few rows do not accuse a sound model
+PLAIN = 0.25  # how much more must be right, and how far beyond the largest class, before the numbers are void
 MEASURED = 4096  # training rows whose mean and deviation are taken
-# 8-bit pixels; the range of Inception and of many generators; scikit-learn's digits; 16-bit pixels.
-RANGES = ((0.0, 255.0), (-1.0, 1.0), (0.0, 16.0), (0.0, 65535.0))
+USUAL = ((0.0, 255.0), (-1.0, 1.0))  # 8-bit pixels; the range of Inception and of many generators
+SELDOM = ((0.0, 16.0), (0.0, 65535.0))  # scikit-learn's digits; 16-bit pixels
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of most networks trained beforehand
 Range = tuple[float, float]
 Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Feeding:
-    """A way to feed a model: it takes x * scale + shift of the subject's inputs x, as these keys of `load` declare."""
+    """A way to feed a model: it takes x * scale + shift of the subject's inputs x, as these keys of `load` declare.
+
+    `bonus` is how much less accurate it may be than others and still be believed: the simpler and commoner, the more.
+    """
 
     scale: Numbers
     shift: Numbers
     settings: Mapping[str, Any]  # YAML values
-
-    @property
-    def bonus(self) -> float:
-        """How much less accurate it may be than others and still be believed: the simpler, the more."""
-        return 0.03 if not self.settings else 0.01 if "input_range" in self.settings else 0.0
+    bonus: float = 0.0
 
     @property
     def keys(self) -> str:
@@ -53,22 +55,27 @@ class Feeding:
 class Fed:
     """What a model names (n,) when it is fed in another way than declared, and the share that is right.
 
-    In whatever order of the classes: that a model is read wrongly, too, must not hide how it is fed.
+    In whatever order of the classes: that a model is read wrongly, too, must not hide how it is fed. Of two classes
+    only in the order that fits it as declared, for any boundary is right on most rows one way or the other. `gain` is
+    how much larger the share is than as declared.
     """
 
     feeding: Feeding
     labels: Labels
     accuracy: float
+    gain: float
 
 
 def feedings(data: Dataset, stored: Range | None = None) -> Iterator[Feeding]:
     """The usual ways to feed this data, and that of values as they are stored."""
     one = np.ones(1)
-    yield Feeding(one, 0 * one, {})
+    yield Feeding(one, 0 * one, {}, 0.03)
     if is_unit(data):
-        for low, high in (stored, *RANGES) if stored else RANGES:
-            yield Feeding((high - low) * one, low * one, {"input_range": [low, high]})
-    for mean, deviation in (_moments(data), _extent(data)):
+        usual = (stored, *USUAL) if stored else USUAL
+        for low, high in (*usual, *SELDOM):
+            bonus = 0.02 if (low, high) in usual else 0.01
+            yield Feeding((high - low) * one, low * one, {"input_range": [low, high]}, bonus)
+    for mean, deviation in (_moments(data), _extent(data), *_of_photographs(data)):
         settings = {"normalisation": {"mean": _rounded(mean), "std": _rounded(deviation)}}
         size = (-1, *(1 for _ in data.shape[1:]))
         yield Feeding((1 / deviation).reshape(size), (-mean / deviation).reshape(size), settings)
@@ -81,7 +88,7 @@ def is_unit(data: Dataset) -> bool:
 
 def best(asked: Asked, declared: Preparation = AS_IT_IS, stored: Range | None = None) -> Fed | None:
     """The way of feeding under which by far the most is right, where one is far better than what is declared."""
-    classes, before = len(asked.data.classes), explained(asked.y, asked.labels, len(asked.data.classes))
+    before = _right(asked, asked.labels)
     if before.mean() > 1 - GAIN:
         return None
     others = (f for f in feedings(asked.data, stored) if not _same(f, declared))
@@ -89,7 +96,7 @@ def best(asked: Asked, declared: Preparation = AS_IT_IS, stored: Range | None = 
     found = max(tried, key=lambda fed: fed.accuracy + fed.feeding.bonus, default=None)
     if found is None or found.accuracy <= max(float(before.mean()), asked.majority) + GAIN:
         return None
-    after = explained(asked.y, found.labels, classes)
+    after = _right(asked, found.labels)
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     return found if mcnemar_exact(gained, lost) < SURPRISE else None
 
@@ -102,7 +109,22 @@ def feeding(asked: Asked, declared: Preparation, found: Fed | None) -> Check:
     told = f"accuracy is {asked.accuracy:.2f} as declared and {found.accuracy:.2f} {found.feeding.told}"
     advice = f"declare {found.feeding.keys}" if settings else "remove load.input_range and load.normalisation"
     alone = " alone, without the other" if settings and declared.scale is not None else ""
-    return Check(NAME, "problem", told, advice + alone, "invalid")
+    return Check(NAME, "problem", told, advice + alone, _severity(found, asked.majority))
+
+
+def _severity(found: Fed, majority: float) -> Severity:
+    """A poor model may happen to do better when it is fed otherwise: void is what is then right nearly always."""
+    plain = found.gain >= PLAIN and found.accuracy - majority >= (1 - PLAIN) * (1 - majority)
+    return "invalid" if plain else "suspicious"
+
+
+def _right(asked: Asked, labels: Labels) -> Mask:
+    """Which rows are right (n,), in the order of the classes that is believed; see `Fed`."""
+    classes = len(asked.data.classes)
+    if classes > 2:
+        return explained(asked.y, labels, classes)
+    order = believed_order(asked.y, asked.labels, classes)
+    return np.asarray((labels if order is None else renamed(order, labels)) == asked.y)
 
 
 def _same(feeding: Feeding, declared: Preparation) -> bool:
@@ -126,7 +148,8 @@ def _fed(asked: Asked, feeding: Feeding, declared: Preparation) -> Fed | None:
         labels = predicted_labels(asked.subject.predict(x))
     except REFUSED:  # a model may check its inputs
         return None
-    return Fed(feeding, labels, float(explained(asked.y, labels, len(asked.data.classes)).mean()))
+    right = float(_right(asked, labels).mean())
+    return Fed(feeding, labels, right, right - float(_right(asked, asked.labels).mean()))
 
 
 def _moments(data: Dataset) -> tuple[Numbers, Numbers]:
@@ -141,6 +164,12 @@ def _extent(data: Dataset) -> tuple[Numbers, Numbers]:
     x, axes = _some(data), _axes(data)
     low, high = x.min(axis=axes), x.max(axis=axes)
     return low, np.where(high > low, high - low, 1)
+
+
+def _of_photographs(data: Dataset) -> Iterator[tuple[Numbers, Numbers]]:
+    """The mean and deviation by channel that networks for photographs are mostly trained with, where they can be."""
+    if is_unit(data) and data.is_image and data.shape[0] == len(IMAGENET[0]):
+        yield np.array(IMAGENET[0]), np.array(IMAGENET[1])
 
 
 def _some(data: Dataset) -> Numbers:

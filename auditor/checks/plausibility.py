@@ -6,7 +6,8 @@ from auditor.checks.examination import Asked, Check, Mask, ok
 from auditor.dataset import Dataset, Labels
 from auditor.statistics import clopper_pearson, mcnemar_exact
 
-ORDER_GAIN = 0.20  # how much more must be right before another order of the classes is believed
+ORDER_GAIN = 0.20  # how much more must be right before another order of the classes is believed,
+MENDED = 3  # or half of that where errors become fewer by this factor: two classes of many are swapped
 SURPRISE = 1e-3  # of McNemar's test
 POINT = 0.01  # a difference from the expected accuracy that nobody minds
 SHOWN_CLASSES = 10  # rows that a class needs before its absence among the answers means something
@@ -22,17 +23,20 @@ def response(asked: Asked) -> Check:
     return Check(name, "problem", found, advice, "suspicious")
 
 
-def class_order(data: Dataset, y: Labels, labels: Labels, declared: tuple[int, ...] | None = None) -> Check:
+def class_order(
+    data: Dataset, y: Labels, labels: Labels, declared: tuple[int, ...] | None = None, fed: str = "as declared"
+) -> Check:
     """Would the answers labels (n,) be right if the model's outputs stood for the classes in another order?
 
-    `declared` is, for each class of the data, the model's output that stands for it (`load.classes`).
+    `declared` is, for each class of the data, the model's output that stands for it (`load.classes`), `fed` says how
+    the model was fed when it answered so.
     """
     name, classes = "class order", len(data.classes)
     order = believed_order(y, labels, classes)
     if order is None:
         return ok(name, "no other order of the classes fits the answers better")
-    whole, right = float((labels == y).mean()), float((_renamed(order, labels) == y).mean())
-    found = f"accuracy is {whole:.2f} as declared and {right:.2f} with the classes in another order"
+    whole, right = float((labels == y).mean()), float((renamed(order, labels) == y).mean())
+    found = f"accuracy is {whole:.2f} {fed} and {right:.2f} with the classes in another order"
     outputs = np.asarray(order)[np.argsort(declared)] if declared else order
     if list(outputs) == list(range(classes)):
         return Check(name, "problem", found, "remove load.classes: the model has the data's order", "invalid")
@@ -48,17 +52,19 @@ def _shifted(classes: int) -> list[int]:
 def believed_order(y: Labels, labels: Labels, classes: int) -> Labels | None:
     """The order of the classes (classes,) in which far more answers are right; None where the declared one does.
 
-    The order that fits best is found on every other row and believed only if it holds on the rest.
+    The order that fits best is found on every other row of each class and believed only if it holds on the rest.
     """
-    order = best_order(y[::2], labels[::2], classes)
-    before, after = labels[1::2] == y[1::2], _renamed(order, labels[1::2]) == y[1::2]
+    by_class = np.argsort(y, kind="stable")
+    found, held = by_class[::2], by_class[1::2]
+    order = best_order(y[found], labels[found], classes)
+    before, after = labels[held] == y[held], renamed(order, labels[held]) == y[held]
     return best_order(y, labels, classes) if len(before) and _much_better(before, after, classes) else None
 
 
 def explained(y: Labels, labels: Labels, classes: int) -> Mask:
     """Which answers labels (n,) are right, in the order of the classes that is believed (n,)."""
     order = believed_order(y, labels, classes)
-    return np.asarray((labels if order is None else _renamed(order, labels)) == y)
+    return np.asarray((labels if order is None else renamed(order, labels)) == y)
 
 
 def best_order(y: Labels, labels: Labels, classes: int) -> Labels:
@@ -71,14 +77,16 @@ def best_order(y: Labels, labels: Labels, classes: int) -> Labels:
     return np.asarray(linear_sum_assignment(confusion, maximize=True)[1], np.int64)
 
 
-def _renamed(order: Labels, labels: Labels) -> Labels:
+def renamed(order: Labels, labels: Labels) -> Labels:
+    """Answers (n,) whose outputs stand for the classes in another order (classes,); no class stays none."""
     return np.where(labels < 0, -1, order[labels])
 
 
 def _much_better(before: Mask, after: Mask, classes: int) -> bool:
-    """By over 20 points, to over twice chance (with two or three classes, over half way from chance to 1)."""
-    needed = min(2 / classes, (1 + 1 / classes) / 2)
-    if after.mean() <= max(needed, before.mean() + ORDER_GAIN):
+    """By far, to over a half (with two or three classes, over half way from chance to 1)."""
+    needed, gain = max(0.5, min(2 / classes, (1 + 1 / classes) / 2)), float(after.mean() - before.mean())
+    mended = gain > ORDER_GAIN / 2 and MENDED * (~after).sum() <= (~before).sum()
+    if after.mean() <= needed or not (gain > ORDER_GAIN or mended):
         return False
     return mcnemar_exact(int((after & ~before).sum()), int((before & ~after).sum())) < SURPRISE
 
@@ -112,7 +120,8 @@ def never_named(data: Dataset, y: Labels, labels: Labels) -> Check:
 def accuracy(asked: Asked, expected: float | None, confidence: float = 0.95) -> Check:
     """Is the subject right as often as its owner says, or at least more often than chance?
 
-    A problem where the expected accuracy lies outside the interval (Clopper-Pearson) and over one point away.
+    A problem where the expected accuracy lies outside the interval (Clopper-Pearson) and over one point away, or where
+    naming the largest class would be right as often and the classes are not told apart either.
     """
     name, right = "accuracy", asked.accuracy
     low, high = clopper_pearson(int(asked.correct.sum()), len(asked.correct), confidence)
@@ -122,7 +131,20 @@ def accuracy(asked: Asked, expected: float | None, confidence: float = 0.95) -> 
             "are these the rows it was measured on, prepared as in training? check range, normalisation and classes"
         )
         return Check(name, "problem", f"{told}, expected {expected:.3f}", advice, "suspicious")
-    if right <= asked.majority:
+    if right <= asked.majority and not tells_classes_apart(asked.y, asked.correct):
         found = f"{told}; always naming the largest class would give {asked.majority:.3f}"
         return Check(name, "problem", found, "is this the trained model, fed as in its training?", "suspicious")
     return ok(name, told if expected is None else f"{told}, expected {expected:.3f}")
+
+
+def tells_classes_apart(y: Labels, correct: Mask) -> bool:
+    """Is the mean over the classes in y (n,) of the share of their rows that is `correct` (n,) above chance?
+
+    By more than two standard errors. Where one class has nearly all rows, a model that finds the others is right less
+    often than one that always names the largest, and better.
+    """
+    rows = np.bincount(y)
+    rows, hits = rows[rows > 0], np.bincount(y, weights=correct)[rows > 0]
+    smooth = (hits + 0.5) / (rows + 1)
+    error = float(np.sqrt((smooth * (1 - smooth) / rows).sum())) / len(rows)
+    return float((hits / rows).mean()) > 1 / len(rows) + 2 * error

@@ -55,7 +55,8 @@ class Preflight(Probe):
     adapter, names as the adapter does. Caveats say what else is wrong, with what to declare: a range, normalisation or
     order of classes under which far more rows would be right, outputs of another type, infinite outputs, gradients
     that do not arrive, an accuracy other than `load.expected_accuracy` or at chance, classes never named.
-    A preflight changes no other number.
+    A preflight changes no other number; but where it finds that the model under audit is not the one that is meant,
+    every other result of the subject is as doubtful as that.
     """
 
     id: ClassVar[str] = "preflight"
@@ -72,6 +73,9 @@ class Preflight(Probe):
         "Rare randomness: an answer that changes once in a thousand times is seldom caught on so few rows.",
     )
     references: ClassVar[Mapping[str, tuple[str, ...]]] = {"nist-ai-rmf": ("MEASURE 2.3", "MEASURE 2.5")}
+    undermines: ClassVar[frozenset[str]] = frozenset(
+        {"output_type", "batch_dependent", "parity", "range_mismatch", "class_order", "accuracy_unexpected"}
+    )
 
     samples: int = 256
     alone: int = 16
@@ -120,11 +124,11 @@ def _learned(asked: Asked, bare: Subject) -> list[Check]:
     stated = getattr(bare, "preparation", None)
     declared = stated if isinstance(stated, Preparation) else AS_IT_IS
     found = feeding.best(asked, declared)
-    labels = asked.labels if found is None else found.labels
+    labels, fed = (asked.labels, "as declared") if found is None else (found.labels, found.feeding.told)
     return [
         feeding.feeding(asked, declared, found),
         plausibility.response(asked),
-        plausibility.class_order(asked.data, asked.y, labels, declared.order),
+        plausibility.class_order(asked.data, asked.y, labels, declared.order, fed),
         plausibility.numbering(asked.data),
         plausibility.never_named(asked.data, asked.y, labels),
     ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DRIFT = 1e-4  # of the outputs' spread: more, and the same input gives different answers
 MATES = 0.05  # of the outputs' spread: arithmetic in batches moves less, batch statistics move more
 SELDOM = 0.01  # of the rows: ties and rounding explain so many disagreements between a model and its adapter
+OFTEN = 0.05  # of the rows: more, and it is another model; up to it, one whose predict is no argmax of its scores
 SLOPES = 32  # rows whose gradient is looked at
 FLAT = 0.05  # of the rows without any gradient: more, and attacks that follow gradients are blind
 RANDOM = "answers change from one time to the next anyway"
@@ -107,7 +108,8 @@ def agreement(asked: Asked, subject: Subject, *, steady: bool) -> Steady:
     if not steady:
         return Steady(held, unknown(name, RANDOM))
     wrong, first = int((~held).sum()), int(np.flatnonzero(~held)[0])
-    severity: Severity = "invalid" if wrong > max(2, SELDOM * len(held)) else "info"
+    doubt: Severity = "invalid" if wrong > OFTEN * len(held) else "suspicious"
+    severity: Severity = doubt if wrong > max(2, SELDOM * len(held)) else "info"
     found = (
         f"{wrong} of {len(held)} rows: the model names {_class(asked, bare[first])}, its wrapped outputs "
         f"{_class(asked, asked.labels[first])}"

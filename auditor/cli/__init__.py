@@ -1,5 +1,6 @@
 """The command line: commands are imported when they are called, and every way to end has its exit code."""
 
+import errno
 import importlib
 import os
 import sys
@@ -23,6 +24,7 @@ COMMANDS = {
     "config": "Show the resolved configuration.",
 }
 INTERRUPTED, USAGE, INTERNAL = 130, 2, 4
+FOR_THE_USER = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # what may not be read or written
 
 
 class Commands(click.Group):
@@ -95,8 +97,18 @@ def exit_code(args: list[str] | None = None) -> int:
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # else Python complains of it once more at the end
         return INTERNAL  # whoever read us has gone, and no verdict is not a pass
-    except Exception:  # noqa: BLE001  # ours: its traceback is the bug report, and a gate must not read it as a verdict
-        traceback.print_exc()
-        click.echo("internal error: please report the lines above", err=True)
-        return INTERNAL
+    except OSError as error:
+        if error.errno not in FOR_THE_USER:
+            return _ours()
+        click.echo(f"error: {error.filename or 'the disk'}: {error.strerror}", err=True)
+        return USAGE
+    except Exception:  # noqa: BLE001  # a gate must not read it as a verdict
+        return _ours()
     return returned if isinstance(returned, int) else 0
+
+
+def _ours() -> int:
+    """Our own error: its traceback is the bug report."""
+    traceback.print_exc()
+    click.echo("internal error: please report the lines above", err=True)
+    return INTERNAL

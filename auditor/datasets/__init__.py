@@ -1,6 +1,6 @@
 """Data sets: built in, from files, from arrays, or from a function of the user."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +79,17 @@ def _files(source: DataConfig | OodConfig, directory: Path) -> list[Path]:
         from auditor.datasets.files import idx_files
 
         return [*found, *idx_files(path).values()]
-    return [*found, *([path] if path.is_file() else (p for p in path.rglob("*") if p.is_file()))]
+    return [*found, *([path] if path.is_file() else _inside(path))]
+
+
+def _inside(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """The files in a folder and in all folders in it, linked ones too, but for hidden names, which no source reads."""
+    around = above | {folder.resolve()}
+    for path in folder.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            yield path
+        elif path.is_dir() and not path.name.startswith(".") and path.resolve() not in around:
+            yield from _inside(path, around)
 
 
 def _load(config: DataConfig, directory: Path) -> Dataset:

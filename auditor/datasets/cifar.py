@@ -3,9 +3,9 @@
 import io
 import math
 import pickle
+import pickletools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,8 @@ def _batch(path: Path, key: bytes) -> _Batch:
     x, y = stored.get(b"data"), stored.get(key)
     if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[1] != PIXELS:
         raise DataError(f"{path}: data is no array of bytes (N, {PIXELS}); fetch the file again")
-    if not isinstance(y, list) or len(y) != len(x) or not all(type(label) is int for label in y):
-        raise DataError(f"{path}: {key.decode()} is no list of {len(x)} integers; fetch the file again")
+    if not isinstance(y, list) or len(y) != len(x) or not all(type(label) is int and 0 <= label < 256 for label in y):
+        raise DataError(f"{path}: {key.decode()} is no list of {len(x)} integers from 0 to 255; fetch the file again")
     return _Batch(x.reshape(-1, 3, SIDE, SIDE), np.array(y, np.int64))
 
 
@@ -126,12 +126,20 @@ def read_batch(path: Path) -> dict[Any, Any]:  # bytes to whatever the file hold
     places.refuse_pointer(path)
     content = path.read_bytes()
     try:
+        _refuse_far_numbers(content)
         stored = _Reader(io.BytesIO(content), encoding="bytes").load()
         if isinstance(stored, dict):
             return {key: value.array() if isinstance(value, _Array) else value for key, value in stored.items()}
     except BROKEN as error:
         raise DataError(f"{path} is no batch of CIFAR: {error or type(error).__name__}; fetch it again") from None
     raise DataError(f"{path} is no batch of CIFAR: it holds a {type(stored).__name__}; fetch it again")
+
+
+def _refuse_far_numbers(content: bytes) -> None:
+    """A pickle numbers what it holds, and reading makes room up to the highest number, be the file ever so short."""
+    for code, number, _ in pickletools.genops(content):
+        if code.name in ("PUT", "LONG_BINPUT") and number is not None and int(number) > len(content):
+            raise ValueError(f"it numbers a part {number}, and has {len(content)} bytes")
 
 
 class _Array:
@@ -149,7 +157,7 @@ class _Array:
         if not isinstance(kind, _Kind) or kind.code not in BYTE_CODES or fortran or not isinstance(content, bytes):
             raise ValueError("an array in it is not of bytes (uint8) in C order")
         if not all(type(side) is int and side >= 0 for side in shape) or math.prod(shape) != len(content):
-            raise ValueError(f"an array of shape {shape} comes with {len(content)} bytes")
+            raise ValueError(f"an array comes with {len(content)} bytes, which are not those of its shape")
         return np.frombuffer(content, np.uint8).reshape(shape)
 
 
@@ -166,8 +174,21 @@ class _Kind:
 def _encoded(text: object, encoding: object) -> bytes:
     """How Python 3 writes bytes into an old pickle."""
     if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise ValueError(f"text encoded as {encoding!r}")
+        raise ValueError("a text is not encoded as latin1")
     return text.encode("latin1")
+
+
+class _Named:
+    """Stands for what a pickle names, while it is read: a file can call it, and cannot alter it."""
+
+    def __init__(self, answer: Callable[..., object]) -> None:
+        self._answer = answer
+
+    def __call__(self, *args: object) -> object:
+        return self._answer(*args)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it alters what it names")
 
 
 UNDERSTOOD: dict[tuple[str, str], Callable[..., object]] = {
@@ -181,7 +202,7 @@ UNDERSTOOD: dict[tuple[str, str], Callable[..., object]] = {
 
 
 class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:  # a stand-in of its own each time: a file cannot alter ours
+    def find_class(self, module: str, name: str) -> _Named:
         if (module, name) not in UNDERSTOOD:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs and which could run code")
-        return partial(UNDERSTOOD[module, name])
+        return _Named(UNDERSTOOD[module, name])

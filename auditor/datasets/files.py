@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.dataset import Dataset
+from auditor.datasets import places
 from auditor.datasets.arrays import REQUIRED, dataset, held_back
 from auditor.datasets.spec import DataConfig
 from auditor.errors import DataError
@@ -23,12 +24,11 @@ IDX_FILES = {
     "x_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
-LFS_POINTER = b"version https://git-lfs"
 
 
 def idx(config: DataConfig, directory: Path) -> Dataset:
     """Data in a folder of four IDX files under MNIST's names, plain or gzip."""
-    folder = _path(config, directory)
+    folder = places.located(config, directory)
     if config.test_share is not None:
         raise DataError(f"{config.path}: idx brings its own test files; remove data.test_share")
     arrays = {key: read_idx(path) for key, path in idx_files(folder).items()}
@@ -37,7 +37,7 @@ def idx(config: DataConfig, directory: Path) -> Dataset:
 
 def npz(config: DataConfig, directory: Path) -> Dataset:
     """Data in one npz file; with `test_share`, x_train and y_train are split and no test rows are looked for."""
-    path = _path(config, directory)
+    path = places.located(config, directory)
     arrays = read_npz(path)
     return _dataset(config, held_back(arrays, config.test_share, path.name), path.stem)
 
@@ -52,15 +52,6 @@ def _dataset(config: DataConfig, arrays: dict[str, npt.NDArray[np.generic]], nam
         licence=config.licence,
         description=config.description,
     )
-
-
-def _path(config: DataConfig, directory: Path) -> Path:
-    if config.path is None:
-        raise DataError(f"data.source {config.source} needs data.path, relative to the audit file")
-    path = directory / config.path
-    if not path.exists():
-        raise DataError(f"data.path: {path} does not exist")
-    return path
 
 
 def idx_files(folder: Path) -> dict[str, Path]:
@@ -101,8 +92,8 @@ def read_idx(path: Path) -> npt.NDArray[np.generic]:
 
 
 def _content(path: Path) -> bytes:
+    places.refuse_pointer(path)
     content = path.read_bytes()
-    _refuse_pointer(path, content)
     if content[:2] != b"\x1f\x8b":
         return content
     try:
@@ -115,12 +106,11 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     """All arrays of an npz file; pickled objects are refused."""
     if path.is_dir():
         raise DataError(f"{path} is a folder; npz reads one file")
-    with path.open("rb") as file:
-        start = file.read(len(LFS_POINTER))
-    _refuse_pointer(path, start)
-    if not start.startswith(b"PK"):
-        raise DataError(f"{path} is no npz file; save it with numpy.savez and the keys {', '.join(REQUIRED)}")
+    places.refuse_pointer(path)
     try:
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                raise DataError(f"{path} is no npz file; save it with numpy.savez and the keys {', '.join(REQUIRED)}")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             keys = list(stored)
             return {key: _member(stored, key, path) for key in keys}
@@ -138,8 +128,3 @@ def _member(stored: np.lib.npyio.NpzFile, key: str, path: Path) -> npt.NDArray[n
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: {key} is no array; save it with numpy.savez")
     return array
-
-
-def _refuse_pointer(path: Path, content: bytes) -> None:
-    if content.startswith(LFS_POINTER):
-        raise DataError(f"{path} is a git-LFS pointer, not the file itself; run `git lfs pull`")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["grey", "rgb"]
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes without colour
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # others run programs: PostScript does
 LAYOUT = "folders train/CLASS and test/CLASS, or CLASS alone with data.test_share"
 
 
@@ -97,8 +98,10 @@ def _files(folder: Path) -> list[Path]:
     if not found:
         raise DataError(f"{folder} is empty; give the class images, or remove its folder")
     for path in found:
-        if not path.is_file():
+        if path.is_dir():
             raise DataError(f"{path} is a folder inside a class; put its images into {folder} or elsewhere")
+        if not path.is_file():
+            raise DataError(f"{path} is no file that can be read, or a link to nothing; remove it")
     return found
 
 
@@ -183,9 +186,11 @@ def _opened(path: Path) -> "Image":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as large is an error
-            return Image.open(path)
+            return Image.open(path, formats=FORMATS)
     except UnidentifiedImageError:
-        raise DataError(f"{path} is no image that can be read; a class folder holds images alone") from None
+        raise DataError(
+            f"{path} is no image that can be read ({', '.join(FORMATS)}); a class folder holds images alone"
+        ) from None
     except _broken() as error:
         raise DataError(f"{path} cannot be read: {error}; fetch or save it again") from None
 

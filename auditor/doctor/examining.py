@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pebble import ProcessExpired, ProcessPool
@@ -140,12 +141,16 @@ def _subject(examinee: Examinee, data: "Dataset") -> "Subject":
 def _own(examinee: Examinee, train: TrainConfig, optimizer: str, data: "Dataset") -> "Subject":
     from auditor.probe import stratified
     from auditor.recipe import Fit, Recipe
+    from auditor.subjects.kept import keep
     from auditor.training.own import fit_own
 
     rows = stratified(data.y_train, TRAINED_ON, Seeds(examinee.seed).numpy("order"))
     few = replace(data, x_train=data.x_train[rows], y_train=data.y_train[rows])
     recipe = Recipe(function=train.function, optimizer=optimizer, epochs=1, outputs=train.outputs)
-    return fit_own(Fit(recipe=recipe), few, seeds=Seeds(examinee.seed), directory=examinee.directory).subject
+    fitted = fit_own(Fit(recipe=recipe), few, seeds=Seeds(examinee.seed), directory=examinee.directory)
+    with TemporaryDirectory() as folder:  # probes ask what was kept, so it must be possible to keep it
+        keep(fitted.model, Path(folder), str(train.function), {})
+    return fitted.subject
 
 
 def _checks(examinee: Examinee, subject: "Subject", data: "Dataset") -> tuple[Check, ...]:

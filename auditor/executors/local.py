@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -45,7 +46,7 @@ class LocalPool:
 
     def submit(self, job: Job) -> "Future[Failure | None]":
         """Start a unit as soon as a worker is free."""
-        future: Future[Failure | None] = self.pool.schedule(execute, args=[job], timeout=self.unit_seconds)
+        future: Future[Failure | None] = self.pool.schedule(worked, args=[job], timeout=self.unit_seconds)
         return future
 
     def result(self, future: "Future[Failure | None]") -> Failure | None:
@@ -62,6 +63,14 @@ class LocalPool:
             return Failure("it was cancelled before it ran")
         except Exception as error:  # noqa: BLE001  # what could not travel between processes is the unit's failure
             return Failure(f"it could not be handed to a worker: {type(error).__name__}: {error}")
+
+
+def worked(job: Job) -> Failure | None:
+    """A unit in a worker, where Ctrl-C is the parent's: whatever a user's model raises is the unit's failure."""
+    try:
+        return execute(job)
+    except BaseException as error:  # noqa: BLE001  # a KeyboardInterrupt of a model's own would end the whole audit
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 def _cause(code: int | None) -> str:

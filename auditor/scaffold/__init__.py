@@ -56,7 +56,9 @@ def _said(folder: Path, seen: "SeenData", subject: "SeenModel | None") -> list[s
         f"{len(facts.classes)} classes"
     ]
     lines += [f"guessed  {guess}" for guess in seen.guesses]
-    if subject is not None:
+    if subject is None:
+        lines.append("model    none: models are trained here; name one of yours with --model")
+    else:
         lines.append(f"model    {subject.settings['path']}, format {subject.settings['format']}")
         lines += [f"guessed  {guess}" for guess in subject.guesses]
         lines.append(f"asked    {subject.answered}")
@@ -89,7 +91,7 @@ def _model(folder: Path, ask: Ask | None) -> Path | None:
     """The model file that lies in the folder; None where models are to be trained."""
     from auditor.scaffold.finding import models_in
 
-    found = [str(f.path) for f in (models_in(folder) if folder.is_dir() else [])]
+    found = [str(path) for path in (models_in(folder) if folder.is_dir() else [])]
     answer = chosen("model", found, "--model", ask, NONE)
     return None if answer in (None, NONE) else Path(str(answer))
 

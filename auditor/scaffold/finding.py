@@ -9,6 +9,7 @@ from auditor.subjects.sniffing import ModelKind, formats_of, kind_of
 TABLES = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 NO_MODEL = {".npz", ".npy", ".csv", ".tsv", ".parquet", ".pq", ".py", ".yaml", ".yml", ".md", ".html", ".ipynb"}
+MODELS = {".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".onnx", ".skops", ".pkl", ".pickle", ".joblib", ".ubj"}
 OURS = {"audits", "__pycache__", "node_modules", "venv"}  # and what is hidden
 HOLDS_DATA, HOLDS_MODELS = {"data", "dataset", "datasets"}, {"model", "models", "weights", "checkpoints"}
 MOST = 200  # entries of a folder that are looked at
@@ -21,14 +22,6 @@ class FoundData:
     source: str
     path: Path
     test: Path | None = None
-
-
-@dataclass(frozen=True)
-class FoundModel:
-    """A model file and what it is."""
-
-    path: Path
-    kind: ModelKind
 
 
 def source_of(path: Path) -> str | None:
@@ -68,15 +61,24 @@ def _whole(folder: Path) -> str | None:
     return source
 
 
-def models_in(folder: Path) -> list[FoundModel]:
-    """The model files in a folder and in those in it that are called models, weights or checkpoints."""
-    found = []
+def models_in(folder: Path) -> list[Path]:
+    """The model files in a folder and in those in it that are called models, weights or checkpoints.
+
+    A broken one and a git-LFS pointer are among them: whoever has put one there means it, and hears what is wrong.
+    """
+    found: list[Path] = []
     for path in _entries(folder):
         if path.is_dir() and path.name.lower() in HOLDS_MODELS:
             found += models_in(path)
-        elif path.is_file() and path.suffix.lower() not in NO_MODEL and (kind := kind_of(path)) and formats_of(kind):
-            found.append(FoundModel(path, kind))
+        elif path.is_file() and path.suffix.lower() not in NO_MODEL | PICTURES and _meant_as_model(path):
+            found.append(path)
     return found
+
+
+def _meant_as_model(path: Path) -> bool:
+    kind = kind_of(path)
+    is_model = kind is not None and bool(formats_of(kind))
+    return is_model or kind is ModelKind.LFS_POINTER or path.suffix.lower() in MODELS
 
 
 def _entries(folder: Path) -> list[Path]:

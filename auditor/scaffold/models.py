@@ -16,6 +16,7 @@ from auditor.errors import ConfigError, ModelError
 from auditor.scaffold.choosing import Ask, chosen
 from auditor.scaffold.data import SeenData
 from auditor.scaffold.factories import Factory, factories_in
+from auditor.sources import Codes
 from auditor.subject import Outputs, Subject
 from auditor.subjects.sniffing import ModelKind, formats_of, kind_of
 from auditor.subjects.spec import Format, Load
@@ -57,9 +58,14 @@ def _format(path: Path) -> Format:
         raise ConfigError(f"--model: {path} does not exist")
     kind = kind_of(path)
     if kind is ModelKind.PICKLE:
-        raise ConfigError(f"--model: {path.name} is a pickle, which runs code on loading; save it with skops.io.dump")
+        raise ConfigError(
+            f"--model: {path.name} is a pickle, which runs code on loading; save it with skops.io.dump, or write "
+            f"`load: {{format: sklearn, path: {path.name}, trust: pickle}}` into an audit.yaml of your own"
+        )
+    if kind is ModelKind.LFS_POINTER:
+        raise ConfigError(f"--model: {path.name} is {kind.value}, not the model; run `git lfs pull`")
     if kind is None or not formats_of(kind):
-        what = "no model that is known" if kind is None else f"{kind.value}, no model"
+        what = "no model that is known, or was cut short" if kind is None else f"{kind.value}, no model"
         raise ConfigError(f"--model: {path.name} is {what}; save or fetch it again")
     return formats_of(kind)[0]
 
@@ -73,7 +79,7 @@ def _factory(folder: Path, path: Path, named: str | None, ask: Ask | None) -> Fa
     """The factory that was named, else the one that is beside the audit file."""
     found = factories_in(folder) if folder.is_dir() else []
     if named is not None:
-        return next((f for f in found if f.reference == named), Factory(named, (), "logits", works=False))
+        return _known(folder, named, found)
     quiet = [f for f in found if not f.works] or found
     ready = [f for f in quiet if not f.needs]
     if not ready and ask is None:
@@ -81,6 +87,12 @@ def _factory(folder: Path, path: Path, named: str | None, ask: Ask | None) -> Fa
     reference = chosen("factory", [f.reference for f in ready], "--factory", ask)
     if reference is None:
         raise ConfigError(_no_factory(path, quiet))
+    return _known(folder, reference, found)
+
+
+def _known(folder: Path, reference: str, found: Sequence[Factory]) -> Factory:
+    """A factory that was read, else one of a module that is at least there. Raises ConfigError where it is not."""
+    Codes(folder).named(reference)
     return next((f for f in found if f.reference == reference), Factory(reference, (), "logits", works=False))
 
 

@@ -37,6 +37,12 @@ def files_beside(reference: str, directory: Path) -> list[Path]:
     return sorted((directory / reference.partition(":")[0].partition(".")[0]).rglob("*.py"))
 
 
+def modules_in(directory: Path) -> list[str]:
+    """The names of all modules and packages beside an audit file, sorted."""
+    packages = {p.parent.name for p in directory.glob("*/__init__.py")}
+    return sorted(packages | {p.stem for p in directory.glob("*.py")})
+
+
 def find(reference: str, directory: Path, *, what: str) -> Any:  # a user's object may be anything
     """The named object. Raises ConfigError for a wrong form or module, UnknownNameError for a name the module lacks.
 

@@ -1,5 +1,6 @@
 """Classifiers in files that scikit-learn's users write: skops, and pickles where the audit trusts them."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,22 @@ def _from_skops(path: Path) -> Any:  # whatever the file holds
 
     try:
         unlisted = get_untrusted_types(file=path)
-        untrusted = [t for t in unlisted if t not in HARMLESS and t.rpartition(".")[0] not in HARMLESS_MODULES]
+        untrusted = [t for t in unlisted if not _is_harmless(t)]
         if not untrusted:
             return load(path, trusted=unlisted)
     except Exception as error:  # noqa: BLE001  # skops lets escape whatever a broken file provokes
         raise ModelError(f"{path} is no whole skops file: {_said(error)}; save it again") from None
     told = ", ".join(untrusted[:SHOWN]) + (f" and {len(untrusted) - SHOWN} more" if len(untrusted) > SHOWN else "")
     raise ModelError(f"{path} holds types that are not known to be safe: {told}; an audit loads none of them")
+
+
+def _is_harmless(name: str) -> bool:
+    """Whether a type is one of those above; what their modules have imported themselves is not."""
+    module, _, kind = name.rpartition(".")
+    if module not in HARMLESS_MODULES:
+        return name in HARMLESS
+    found = getattr(importlib.import_module(module), kind, None)
+    return isinstance(found, type) and found.__module__ == module
 
 
 def _from_pickle(path: Path, *, trusted: bool) -> Any:  # whatever the file holds

@@ -14,7 +14,7 @@ from torch import nn
 from auditor.errors import ModelError
 from auditor.record import DatasetRecord
 from auditor.subject import Access
-from auditor.subjects import exported_archive
+from auditor.subjects import exported_archive, script_archive
 from auditor.subjects.prepared import Chunked
 from auditor.subjects.spec import Load
 from auditor.subjects.torch_files import first_line, subject_of
@@ -64,12 +64,12 @@ def open_torchscript(spec: Load, path: Path, facts: DatasetRecord) -> TorchSubje
     """The module in a TorchScript archive: a white box where gradients flow through it.
 
     What such a file holds runs in torch's own restricted machine and cannot import Python. Raises ModelError for a file
-    that is not whole.
+    that is not whole, and for one that could reach other files.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), script_archive.opened(path) as file:
             warnings.simplefilter("ignore", DeprecationWarning)  # torch would rather see exported programs
-            module: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
+            module: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(
             f"{path} is no whole TorchScript archive: {first_line(error)}; save or fetch it again"

@@ -64,10 +64,12 @@ class TorchSubject:
 
     def predict(self, x: Array) -> Array:
         """Outputs (N, classes) of inputs (N, *shape), in batches."""
-        answers = [np.zeros((0, self.classes), np.float32)]
+        answers, start = np.empty((len(x), self.classes), np.float32), 0
         with torch.no_grad():
-            answers += [_numpy(self.logits(batch)) for batch in self._batches(x)]
-        return np.concatenate(answers)
+            for batch in self._batches(x):  # no tensor is kept: a small one would hold on to the memory of its batch
+                answers[start : start + len(batch)] = _numpy(self.logits(batch))
+                start += len(batch)
+        return answers
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs (N, classes) as `outputs` says, differentiable with respect to x (N, *shape)."""

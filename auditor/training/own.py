@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from auditor.blocks import copied
 from auditor.dataset import Dataset
 from auditor.errors import ModelError
 from auditor.recipe import Fit
@@ -43,7 +44,7 @@ def fit_own(fit: Fit, data: Dataset, *, seeds: Seeds, directory: Path) -> OwnFit
     assert recipe.function is not None, "the recipe names a function"
     function = beside.find(recipe.function, directory, what="train.function")
     rows, seed, clock = parts(fit, data, seeds), seeds.integer("init") % 2**31, Stopwatch()
-    x, y = np.array(rows.x, np.float32), np.array(rows.y, np.int64)
+    x, y = copied(rows.x), np.array(rows.y, np.int64)
     with own_random_state(seed), clock:
         model = called(function, recipe.function, x, y, optimizer=recipe.optimizer, seed=seed, epochs=recipe.epochs)
     if model is None:

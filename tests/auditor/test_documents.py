@@ -1,6 +1,7 @@
 """YAML with its line numbers: every mistake is named with its place and the nearest right key."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import Field
@@ -18,6 +19,8 @@ class Outer(Frozen):
     name: str
     inner: Inner = Inner()
     items: tuple[Inner, ...] = Field((Inner(),), min_length=1)
+    colour: Literal["red", "green"] | Inner = "red"
+    kind: Literal["round", "square"] = "round"
 
 
 def said(text: str) -> str:
@@ -72,7 +75,22 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_one() -> None:
 
 
 def test_an_unknown_key_like_no_other_lists_what_is_known() -> None:
-    assert said("name: a\nzzz: 4\n") == "a.yaml:2: unknown key 'zzz'; known: inner, items, name"
+    assert said("name: a\nzzz: 4\n") == "a.yaml:2: unknown key 'zzz'; known: colour, inner, items, kind, name"
+
+
+def test_a_word_that_is_none_of_those_known_gets_the_nearest_or_all() -> None:
+    assert said("name: a\nkind: squared\n") == "a.yaml:2: kind: unknown value 'squared'; did you mean 'square'?"
+    assert said("name: a\nkind: 3\n") == "a.yaml:2: kind: Input should be 'round' or 'square' (found 3)"
+
+
+def test_where_a_word_or_a_map_may_stand_only_the_one_that_was_meant_is_spoken_of() -> None:
+    assert said("name: a\ncolour: gren\n") == "a.yaml:2: colour: unknown value 'gren'; did you mean 'green'?"
+    assert said("name: a\ncolour: {widht: 1}\n") == "a.yaml:2: unknown key 'colour.widht'; did you mean 'width'?"
+
+
+def test_kinds_of_values_have_the_names_that_yaml_gives_them() -> None:
+    assert said("name: a\nitems: 3\n") == "a.yaml:2: items: must be a list (found 3)"
+    assert said("name: a\ninner: [1]\n") == "a.yaml:2: inner: must be a map"
 
 
 def test_a_wrong_value_is_shown_where_it_stands() -> None:

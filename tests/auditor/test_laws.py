@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -145,6 +146,38 @@ def test_data_that_own_code_makes_is_made_every_time(write_audit: Any, tmp_path:
     first = prepared_data(loaded, store)
     assert prepared_data(loaded, store) == first
     (tmp_path / "shift.txt").write_text("0.0")
+    assert prepared_data(loaded, store).sha256 != first.sha256
+
+
+def photo(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (4, 4), value).save(path)
+
+
+def test_images_that_move_to_another_class_are_other_data(write_audit: Any, tmp_path: Path) -> None:
+    """The order of all files, and what is in each, stays as it was."""
+    for value, name in enumerate(("train/cat/a", "train/cat/b", "train/dog/b", "test/cat/a", "test/dog/a")):
+        photo(tmp_path / f"data/{name}.png", value)
+    loaded = load_audit(write_audit(("{source: wine}", "{source: images, path: data}")))
+    store = Store(tmp_path / "store")
+    assert prepared_data(loaded, store).class_counts["train"] == (2, 1)
+    (tmp_path / "data/train/cat/b.png").rename(tmp_path / "data/train/dog/a.png")
+    assert prepared_data(loaded, store).class_counts["train"] == (1, 2)
+    for part in ("train", "test"):
+        (tmp_path / f"data/{part}/cat").rename(tmp_path / f"data/{part}/cow")
+    assert prepared_data(loaded, store).classes == ("cow", "dog")
+
+
+def test_a_linked_folder_is_looked_into(write_audit: Any, tmp_path: Path) -> None:
+    for value, name in enumerate(("data/train/cat/a", "elsewhere/a", "data/test/cat/a", "data/test/dog/a")):
+        photo(tmp_path / f"{name}.png", value)
+    (tmp_path / "data/train/dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/loop").symlink_to(tmp_path / "data")
+    loaded = load_audit(write_audit(("{source: wine}", "{source: images, path: data}")))
+    store = Store(tmp_path / "store")
+    first = prepared_data(loaded, store)
+    assert prepared_data(loaded, store) == first
+    photo(tmp_path / "elsewhere/a.png", 200)
     assert prepared_data(loaded, store).sha256 != first.sha256
 
 

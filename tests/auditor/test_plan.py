@@ -175,3 +175,34 @@ def test_a_loaded_model_is_identified_by_the_content_of_its_files(make: Make, tm
     (tmp_path / "w.safetensors").write_bytes(b"two")
     third = make(subject)
     assert len({*first.units} | {*second.units} | {*third.units}) == 3 * len(first.units)
+    assert len({first.sha256, second.sha256, third.sha256}) == 3, "the lock of a plan is one of its models too"
+
+
+def test_a_pickle_is_identified_by_the_modules_beside_it_which_it_may_import(make: Make, tmp_path: Path) -> None:
+    subject = (
+        "train: {architecture: mlp, kwargs: {hidden: [8]}, optimizers: [sgd, adamw], seeds: 2, epochs: 20, tune: off}",
+        "load: {format: sklearn, path: m.joblib, trust: pickle}",
+    )
+    (tmp_path / "m.joblib").write_bytes(b"one")
+    (tmp_path / "steps").mkdir()
+    plans = []
+    for content in ("A = 1\n", "A = 2\n"):
+        for name in ("steps/__init__.py", "parts.py"):
+            (tmp_path / name).write_text(content)
+            plans.append(make(subject))
+            assert list(make(subject).units) == list(plans[-1].units)
+    assert len({plan.sha256 for plan in plans}) == 4
+    assert len({unit for plan in plans for unit in plan.units}) == 4 * len(plans[0].units)
+
+
+def test_an_own_trainings_code_is_part_of_the_plan(make: Make, tmp_path: Path) -> None:
+    subject = (
+        "architecture: mlp, kwargs: {hidden: [8]}, optimizers: [sgd, adamw], seeds: 2, epochs: 20, tune: off",
+        'function: "own:fit", optimizers: [sgd, adamw], seeds: 2, epochs: 20',
+    )
+    (tmp_path / "own.py").write_text("from parts import A\ndef fit(x, y, optimizer, seed, epochs): ...\n")
+    (tmp_path / "parts.py").write_text("A = 1\n")
+    before = make(subject)
+    (tmp_path / "parts.py").write_text("A = 2\n")
+    assert make(subject).sha256 != before.sha256
+    assert changed(before, make(subject)) == set(by_label(before))

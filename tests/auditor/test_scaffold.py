@@ -88,6 +88,8 @@ NETS = "from torch import nn\n\n\ndef make(width: int = 4) -> nn.Module:\n    re
 
 def test_a_model_of_the_users_own_is_named_with_its_factory(tmp_path: Path) -> None:
     data, model = arrays(tmp_path, (5,)), weights(tmp_path / "net.pt")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "nets.py").write_text(NETS)
     said = written(tmp_path / "new", data=data, model=model, factory="nets:make")
     load = loaded(tmp_path / "new")
     assert (load.format, load.path, load.factory, load.outputs) == ("state-dict", "../net.pt", "nets:make", "logits")
@@ -104,6 +106,41 @@ def test_the_only_factory_in_the_folder_is_taken_without_being_run(tmp_path: Pat
     assert loaded(tmp_path).factory == "nets:make"
     assert "guessed  factory: nets:make" in said
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [("nets", "'nets' is not of the form module:callable"), ("gone:make", "'gone:make': no module 'gone'")],
+)
+def test_a_factory_that_no_audit_could_call_is_refused(tmp_path: Path, factory: str, message: str) -> None:
+    data, model = arrays(tmp_path, (5,)), weights(tmp_path / "net.pt")
+    with pytest.raises(ConfigError, match=message):
+        written(tmp_path, data=data, model=model, factory=factory)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", r"net.pt is a git-LFS pointer, not the model; run `git lfs"),
+        (b"PK\x03\x04cut short", "net.pt is no model that is known, or was cut short"),
+        (b"", "net.pt is no model that is known, or was cut short"),
+    ],
+)
+def test_a_broken_model_in_the_folder_is_named_and_no_other_is_trained_for_it(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    arrays(tmp_path, (5,))
+    (tmp_path / "net.pt").write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        written(tmp_path)
+    weights(tmp_path / "other.pt")
+    with pytest.raises(ConfigError, match=r"2 models are here: .*net\.pt, .*other\.pt; say which with --model"):
+        written(tmp_path)
+
+
+def test_a_folder_without_a_model_says_that_models_are_trained(tmp_path: Path) -> None:
+    arrays(tmp_path, (5,))
+    assert "model    none: models are trained here; name one of yours with --model" in written(tmp_path)
 
 
 def test_several_factories_are_listed_and_none_is_guessed(tmp_path: Path) -> None:
@@ -283,7 +320,10 @@ def test_what_is_wrong_is_said_and_nothing_is_written(tmp_path: Path) -> None:
         ({"data": data, "model": tmp_path / "nowhere.pt"}, "--model: .*nowhere.pt does not exist"),
         ({"data": data, "model": model}, "name what makes their module with --factory module:callable"),
         ({"data": data, "model": tmp_path / "text.pt"}, "text.pt is no model that is known"),
-        ({"data": data, "model": tmp_path / "lfs.pt"}, "lfs.pt is a git-LFS pointer, no model"),
+        (
+            {"data": data, "model": tmp_path / "lfs.pt"},
+            "lfs.pt is a git-LFS pointer, not the model; run `git lfs pull`",
+        ),
         ({"data": data, "model": tmp_path / "page.pt"}, "page.pt is a web page, no model"),
         ({"data": data, "model": tmp_path / "net.pkl"}, "net.pkl is a pickle, which runs code on loading"),
         ({"data": model}, "net.pt is no data that is known"),

@@ -211,3 +211,8 @@ def test_an_output_folder_that_holds_foreign_files_is_left_as_it_is(
     (shell.folder / "mine/thesis.tex").write_text("years of work")
     assert "mine is not empty and holds no audit" in refused(shell, contents, "run", "audit.yaml", "--out", "mine")
     assert "mine is not empty and holds no audit" in refused(shell, contents, "train", "audit.yaml", "--out", "mine")
+
+
+def test_a_folder_that_must_not_be_written_to_is_named(shell: Any, contents: Contents) -> None:
+    """Nobody can make a folder there, whoever runs the tests."""
+    assert refused(shell, contents, "init", "/sys/auditor").startswith("error: /sys/auditor: ")

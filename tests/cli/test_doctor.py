@@ -32,6 +32,12 @@ def make():
 
 def fit(x, y, optimizer, seed, epochs):
     print("training", len(x), epochs)
+    if optimizer == "hides":
+
+        class Hidden(nn.Linear):
+            pass
+
+        return Hidden(3, 2)
     if optimizer == "raises":
         raise ValueError("no such optimizer")
     if optimizer == "crashes":
@@ -100,14 +106,15 @@ def test_one_line_of_advice_a_problem_and_the_next_subject_is_examined(ward: Any
 
 
 def test_a_training_function_is_tried_on_a_few_rows_for_each_optimizer(ward: Any) -> None:
-    audit(ward.folder, "own, train: {function: 'nets:fit', optimizers: [sgd, raises, crashes, adam], seeds: 1}")
+    audit(ward.folder, "own, train: {function: 'nets:fit', optimizers: [sgd, raises, crashes, hides, adam], seeds: 1}")
     ended = ward("doctor", "--json", "audit.yaml")
     assert ended.code == 3
     assert "training 64 1" in ended.err
     checks = found(ended)
-    assert list(checks) == ["own/sgd", "own/raises", "own/crashes", "own/adam"]
+    assert list(checks) == ["own/sgd", "own/raises", "own/crashes", "own/hides", "own/adam"]
     assert checks["own/raises"]["trains"]["found"] == "ValueError: no such optimizer"
     assert checks["own/crashes"]["trains"]["found"].startswith("its process died")
+    assert "define its class at the top of a module" in checks["own/hides"]["trains"]["found"]
     assert {c["verdict"] for c in checks["own/adam"].values()} == {"ok"}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EACH = pytest.mark.parametrize("name", sorted(p.parent.name for p in EXAMPLES.glob("*/audit.yaml")))
-BLOCK = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXIT = re.compile(r"ends with exit code\s+(\d)")
 
 pytestmark = pytest.mark.examples
@@ -19,9 +19,8 @@ pytestmark = pytest.mark.examples
 
 def commands(readme: str) -> list[list[str]]:
     """The commands of a README, with this Python."""
-    found = BLOCK.search(readme)
-    assert found is not None
-    words = [line.split() for line in found[1].splitlines()]
+    (block,) = [text for language, text in BLOCK.findall(readme) if not language]
+    words = [line.split() for line in block.splitlines()]
     python = Path(sys.executable)
     return [[str(python) if word[0] == "python" else str(python.parent / word[0]), *word[1:]] for word in words]
 

@@ -16,6 +16,12 @@ Mask = npt.NDArray[np.bool_]
 Kind = Literal["number", "integer", "boolean", "category"]
 
 MOST_CATEGORIES = 200
+FINEST = 1e-3  # of a column's range: where float32 keeps coarser steps than that, its values run together
+_NO_CATEGORIES = {  # texts that are something else, and what to do about a column of them
+    r"[+-]?\d+(,\d+)*(\.\d+)?": "is a number with a comma: write it with digits and a decimal point alone",
+    r"[+-]?[\d.]+ ?%": "is a share: write the number alone",
+    r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[./]\d\d?[./]\d{2,4}": "is a date: store a number of days, or drop the column",
+}
 _WORDS = {"false": 0, "no": 0, "n": 0, "f": 0, "0": 0, "true": 1, "yes": 1, "y": 1, "t": 1, "1": 1}
 
 
@@ -131,8 +137,18 @@ def _guess(cells: Cells, column: Column) -> Kind:
         if set(parsed.unique()) == {0.0, 1.0} or known.dtype.kind == "b":
             return "boolean"
         return "integer" if (parsed == parsed.round()).all() else "number"
+    _refuse_no_categories(cells)
     said = set(known.map(str).str.lower().unique()) if known.nunique() <= 2 else set()
     return "boolean" if said and (len(said) == 2 or said <= _WORDS.keys()) else "category"
+
+
+def _refuse_no_categories(cells: Cells) -> None:
+    """Refuse texts that are numbers or dates as people write them, unless the schema says that they are names."""
+    told = cells.known.map(str)
+    for pattern, what in _NO_CATEGORIES.items():
+        if told.str.fullmatch(pattern).all():
+            named = f"data.table.columns.{cells.name}.type"
+            raise cells.wrong(numbers(cells.known).isna(), f"{what}; where it is a name, write {named}: category")
 
 
 def _check_schema(name: str, column: Column, kind: Kind) -> None:
@@ -153,6 +169,7 @@ def _numbers(cells: Cells, column: Column, kind: Kind) -> Features:
         raise cells.wrong(parsed.isna(), f"is no number; correct it, or write data.table.columns.{cells.name}.type")
     if (infinite := parsed.abs() > np.finfo(np.float32).max).any():
         raise cells.wrong(infinite, "is infinite or too large for float32; correct or drop it")
+    _refuse_too_fine(cells, parsed)
     whole = parsed == parsed.round()
     if kind == "integer" and not whole.all():
         raise cells.wrong(~whole, "is no whole number, as its type says")
@@ -166,6 +183,17 @@ def _numbers(cells: Cells, column: Column, kind: Kind) -> Features:
     values = parsed.reindex(cells.stored.index).fillna(float(middle)).to_numpy()
     told = "" if kind == "number" or parsed.nunique() < len(parsed) or len(parsed) < 50 else _note(cells.name)
     return Features((cells.name,), values[:, None], np.array([low]), np.array([high]), kind, column.immutable, told)
+
+
+def _refuse_too_fine(cells: Cells, parsed: "pd.Series[float]") -> None:
+    """Refuse numbers so large beside their differences that the subject would not see these."""
+    width, far = float(parsed.max() - parsed.min()), float(parsed.abs().max())
+    if width > 0 and (step := float(np.spacing(np.float32(far)))) > FINEST * width:
+        raise cells.wrong(
+            parsed.abs() == far,
+            f"is kept to the nearest {step:g} in float32, and all values lie within {width:g}: subtract an offset, or "
+            "drop the column where it is an identifier",
+        )
 
 
 def _note(name: str) -> str:
@@ -194,7 +222,7 @@ def _two(cells: Cells, known: "pd.Series[str]") -> tuple[str, str]:
             f"{cells.origin.files[0]}: column {cells.name!r} is boolean and has {len(found)} values, "
             f"{', '.join(found[:4])}; list two under data.table.columns.{cells.name}.values, false first"
         )
-    _refuse_unseen(cells, known)
+    refuse_unseen(cells, known, f"data.table.columns.{cells.name}.values")
     return found[0], found[1]
 
 
@@ -204,12 +232,13 @@ def _category(cells: Cells, column: Column) -> Features:
     if len(values) > MOST_CATEGORIES:
         raise DataError(
             f"{cells.origin.files[0]}: column {cells.name!r} has {len(values)} different texts, such as "
-            f"{', '.join(values[:3])}; {_advice(values)}"
+            f"{', '.join(values[:3])}; at most {MOST_CATEGORIES} become features: an identifier or free text belongs "
+            "in data.table.drop"
         )
     if (strange := ~known.isin(values)).any():
         raise cells.wrong(strange, f"is not among data.table.columns.{cells.name}.values")
     if column.values is None:
-        _refuse_unseen(cells, known)
+        refuse_unseen(cells, known, f"data.table.columns.{cells.name}.values")
     of_train = known.reindex(cells.stored.index[cells.train]).dropna()
     common = max(values, key=lambda v: int((of_train == v).sum()))
     chosen = known.reindex(cells.stored.index).fillna(common).to_numpy(object)
@@ -218,19 +247,15 @@ def _category(cells: Cells, column: Column) -> Features:
     return Features(names, one_hot, np.zeros(len(values)), np.ones(len(values)), "category", column.immutable)
 
 
-def _advice(values: tuple[str, ...]) -> str:
-    commas = sum(value.replace(",", ".", 1).lstrip("+-").replace(".", "", 1).isdigit() for value in values)
-    if commas > len(values) / 2:
-        return "if these are numbers, write them with a decimal point and nothing else"
-    return f"at most {MOST_CATEGORIES} become features: an identifier or free text belongs in data.table.drop"
+def refuse_unseen(cells: Cells, known: "pd.Series[str]", key: str) -> None:
+    """Refuse a second file with values that the first does not have, for no model was trained on them.
 
-
-def _refuse_unseen(cells: Cells, known: "pd.Series[str]") -> None:
-    """Refuse a second file with values that the first does not have, for no model was trained on them."""
+    Raises DataError that says under which key all of them can be listed.
+    """
     second = known.index.isin(cells.stored.index[cells.second])
     new = sorted(set(known[second]) - set(known[~second]))
     if new:
         raise DataError(
             f"{cells.origin.files[-1]}: column {cells.name!r} has values that {cells.origin.files[0]} has not: "
-            f"{', '.join(new[:5])}; list all under data.table.columns.{cells.name}.values"
+            f"{', '.join(new[:5])}; correct them, or list all under {key}"
         )

@@ -1,6 +1,7 @@
 """Reads csv and parquet files into pandas frames whose columns have names, or says what is wrong with the file."""
 
 import csv
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -90,8 +91,9 @@ def _csv(path: Path, texts: Collection[str]) -> "pd.DataFrame":
 def _header(path: Path) -> tuple[list[str], str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
-    delimiter = max(DELIMITERS, key=first.count)
-    if not first.count(delimiter):
+    bare = re.sub(r'"[^"]*"', "", first)  # a quoted name may hold delimiters
+    delimiter = max(DELIMITERS, key=bare.count)
+    if not bare.count(delimiter):
         raise DataError(
             f"{path}: its first line has one column, {first.strip()[:60]!r}; columns are split by , ; tab |"
         )

@@ -16,7 +16,8 @@ from auditor.subjects.endpoint.remote import Remote
 from auditor.subjects.endpoint.rows import layout_for, tensor_for, usual_rows
 from auditor.subjects.spec import Load
 
-IDENTIFYING = 16  # rows whose answers are part of a fingerprint
+IDENTIFYING = 64  # rows whose answers are part of a fingerprint
+AT_ONCE = 8  # of them
 TOO_LARGE, MISSING = 413, (404, 405)
 
 
@@ -44,15 +45,20 @@ def open_endpoint(spec: Load, path: Path | None, facts: DatasetRecord) -> Answer
 def fingerprint(spec: Load, x: Array) -> str:
     """Which model an address stands for now: sha256 of the address, the metadata and the answers to rows (N, *shape).
 
-    At most 16 rows are asked. Scores count to three decimals, beside the class they name. Raises as `open_endpoint`
-    does. Blind spots: a model whose answers to the same rows vary by more than that looks replaced each time, and one
-    that is replaced while an audit runs is not noticed.
+    At most 64 rows are asked, a few at once. Scores count to three decimals, beside the class they name. Raises as
+    `open_endpoint` does. Blind spots: a model whose answers to the same rows vary by more than that looks replaced each
+    time; one that is replaced by another of the same answers to these rows, or while an audit runs, is not noticed.
     """
     endpoint = _Endpoint(spec, x.shape[1:])
-    count = endpoint.layout.rows or min(len(x), IDENTIFYING)
-    found = endpoint.infer(np.resize(x, (count, *x.shape[1:])))
+    rows = x[:IDENTIFYING]
+    size = endpoint.layout.rows or min(len(rows), AT_ONCE)
+    found = [
+        endpoint.infer(np.resize(rows[start : start + size], (size, *x.shape[1:])))
+        for start in range(0, len(rows), size)
+    ]
     facts = {"address": endpoint.where, "metadata": endpoint.metadata.model_dump(mode="json")}
-    return digest({**facts, "version": found.version, "answers": _rough(found.values)})
+    answers = [text for inferred in found for text in _rough(inferred.values)]
+    return digest({**facts, "version": found[0].version, "answers": answers})
 
 
 def _rough(answers: Answers) -> list[str]:

@@ -95,17 +95,19 @@ class Remote:
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Reply:
         """What the server answers at last."""
-        waited = 0.0
+        tried_for = 0.0
         for attempt in itertools.count():
             self._turns.wait()
+            began = time.monotonic()
             outcome = self._attempt(method, path, body)
             if isinstance(outcome, Reply) and outcome.status not in RETRIED:
                 return outcome
+            tried_for += time.monotonic() - began
             if attempt == self._retries:
-                raise ModelError(self._unanswered(outcome, waited))
+                raise ModelError(self._unanswered(outcome, tried_for))
             pause = self._pause(outcome, attempt)
             time.sleep(pause)
-            waited += pause
+            tried_for += pause
         raise AssertionError("counting has no end")
 
     def refused(self, reply: Reply, what: str) -> ModelError:
@@ -193,8 +195,8 @@ class Remote:
         usual = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * self._jitter.uniform(0.5, 1.0)
         return usual if asked is None else asked
 
-    def _unanswered(self, outcome: Reply | str, waited: float) -> str:
-        tries = f"after {self._retries + 1} attempts over {waited:.1f} s" if self._retries else "in one attempt"
+    def _unanswered(self, outcome: Reply | str, tried_for: float) -> str:
+        tries = f"after {self._retries + 1} attempts over {tried_for:.1f} s" if self._retries else "in one attempt"
         if isinstance(outcome, str):
             return f"{self.base} could not be reached {tries}: {outcome}; is the server running, and the address right?"
         todo = "set load.rate to what it allows" if outcome.status == 429 else "is the server ready?"

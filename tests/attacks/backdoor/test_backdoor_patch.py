@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from auditor import blocks
 from auditor.attacks.backdoor.patch import Patch
 from auditor.attacks.backdoor.trigger import choose, class_share, plant, trigger_of
 from auditor.dataset import Dataset, Domain
@@ -161,6 +162,19 @@ def test_a_net_trained_on_planted_rows_is_caught():
     assert values(outcome, "trigger_on_clean")[0] < 0.05
     assert values(outcome, "clean_accuracy")[0] > 0.98
     assert outcome.caveats == ()
+
+
+def test_rows_that_do_not_fit_into_memory_are_stamped_in_a_file_with_the_same_result(monkeypatch):
+    data = stripes()
+    inside = audited(data, Reader(), Reader())
+    monkeypatch.setattr(blocks, "LARGE", 100)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
+    stamped = trigger_of(data.x_train, data.y_train, data.domain).stamp(data.x_test)
+    assert blocks.mapped(stamped) is not None
+    outside = audited(data, Reader(), Reader())
+    assert outside.measurements == inside.measurements
+    assert outside.caveats == inside.caveats
+    np.testing.assert_array_equal(outside.gallery.after, inside.gallery.after)
 
 
 def test_rows_of_the_target_class_are_not_asked_and_columns_give_the_values():

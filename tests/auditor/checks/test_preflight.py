@@ -14,7 +14,7 @@ from auditor.checks import feeding, plausibility
 from auditor.checks.examination import Asked
 from auditor.checks.preflight import FLAGS, Preflight
 from auditor.checks.steadiness import gradient
-from auditor.dataset import Dataset
+from auditor.dataset import Dataset, Domain
 from auditor.datasets import load
 from auditor.datasets.spec import DataConfig
 from auditor.errors import ConfigError
@@ -158,6 +158,40 @@ def test_a_preparation_that_should_not_be_declared_is_to_be_removed() -> None:
     assert told.endswith(": remove load.input_range and load.normalisation")
 
 
+def test_a_network_for_photographs_is_told_their_usual_mean_and_deviation() -> None:
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    on = data()
+    x = [np.repeat(part, 3, axis=1) for part in (on.x_train, on.x_test)]
+    rgb = Dataset("rgb", x[0], on.y_train, x[1], on.y_test, on.classes, Domain.unit((3, 8, 8)))
+
+    def photographs(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        grey = x * std + mean  # all channels are alike, where they are fed as they should be
+        odd = (grey.amax(dim=1) - grey.amin(dim=1)).amax(dim=(1, 2)) > 1e-3
+        return torch.where(odd[:, None], m(1 - grey[:, :1]), m(grey[:, :1]))
+
+    found = asked(TorchSubject(Behind(net(), photographs), classes=10, shape=(3, 8, 8)), rgb)
+    declared = "declare load.normalisation: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"
+    assert evidence(found, "range_mismatch").endswith(declared)
+
+
+@pytest.mark.parametrize("seed", [36, 38, 42])
+def test_a_poor_model_that_does_better_when_fed_otherwise_is_not_void(seed: int) -> None:
+    from sklearn.linear_model import SGDClassifier
+
+    on = data("breast-cancer")
+    poor = SGDClassifier(random_state=seed, max_iter=3, tol=None).fit(on.x_train, on.y_train)
+    assert flags(asked(SklearnSubject(poor, classes=2, shape=on.shape), on)) == {"range_mismatch": "suspicious"}
+
+
+def test_a_model_that_finds_a_rare_class_is_not_accused_of_chance() -> None:
+    rng = np.random.default_rng(0)
+    y = (np.arange(600) % 20 == 0).astype(np.int64)
+    for asked_right, told in ((0.8, True), (0.5, False)):
+        right = rng.random(600) < asked_right
+        assert plausibility.tells_classes_apart(y, right) is told
+    assert not plausibility.tells_classes_apart(y, y == 0)
+
+
 def test_classes_in_another_order_are_found_and_named_as_they_are_to_be_declared() -> None:
     order = torch.tensor([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
     found = preflight(lambda m, x: m(x)[:, order])
@@ -173,6 +207,21 @@ def test_a_wrong_order_on_top_of_another_is_named_as_a_whole() -> None:
     assert "declare load.classes: [class_2, class_0, class_1]" in evidence(right, "class_order")
     needless = preflight(name="wine", declared={"classes": ["class_1", "class_0", "class_2"]})
     assert "remove load.classes" in evidence(needless, "class_order")
+
+
+def test_two_swapped_classes_of_ten_are_found() -> None:
+    y = np.arange(250) % 10
+    for swapped, right in (([1, 0, *range(2, 10)], 230), (list(range(10)), 200)):
+        labels = np.where(np.arange(250) < right, np.array(swapped)[y], (y + 3) % 10)
+        order = plausibility.believed_order(y, labels, 10)
+        assert (order is None) if swapped == sorted(swapped) else (order is not None and list(order) == swapped)
+
+
+def test_an_order_in_which_most_is_still_wrong_is_not_believed() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 10
+    labels = np.where(rng.random(400) < 0.35, (y + 1) % 10, rng.integers(0, 10, 400))
+    assert plausibility.believed_order(y, labels, 10) is None
 
 
 def test_labels_that_start_at_one_are_suspected() -> None:

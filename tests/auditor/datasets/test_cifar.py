@@ -158,6 +158,30 @@ def test_whatever_is_not_an_array_is_refused_by_name(tmp_path, prepared):
         read_batch(tmp_path / "a")
 
 
+def test_a_name_that_is_made_to_call_itself_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(b"\x80\x02cnumpy\ndtype\nq\x00(h\x00)}Ntb0h\x00)R.")
+    with pytest.raises(DataError, match="it alters what it names"):
+        read_batch(tmp_path / "a")
+
+
+@pytest.mark.parametrize("number", [b"r" + (2**31 - 1).to_bytes(4, "little"), b"p2147483647\n"])
+def test_a_short_file_cannot_ask_for_much_memory(tmp_path, number):
+    (tmp_path / "a").write_bytes(b"\x80\x02N" + number + b".")
+    with pytest.raises(DataError, match="it numbers a part 2147483647"):
+        read_batch(tmp_path / "a")
+
+
+def test_a_shape_of_which_one_would_never_finish_reading_is_not_printed(tmp_path):
+    doubled = b"".join(b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))
+    whole = python2_array(np.zeros((1, 8), np.uint8))
+    shape = b"(" + number(1) + number(8) + b"t"
+    assert shape in whole
+    prepared = whole.replace(shape, b"]q\x00" + doubled + b"h<")
+    (tmp_path / "a").write_bytes(b"\x80\x02}" + text(b"data") + prepared + b"s.")
+    with pytest.raises(DataError, match="is no batch of CIFAR"):
+        read_batch(tmp_path / "a")
+
+
 def test_an_array_of_objects_is_refused_and_never_made(tmp_path):
     whole = python2_array(np.zeros((1, 8), np.uint8)).replace(text(b"u1"), text(b"O8"))
     (tmp_path / "a").write_bytes(b"\x80\x02}" + text(b"data") + whole + b"s.")
@@ -208,6 +232,13 @@ def test_another_content_is_named(tmp_path, change, message):
     folder = cifar10(tmp_path / "data")
     write2(folder / "data_batch_1", batch(10, 1) | change)
     with pytest.raises(DataError, match=message):
+        load(config(), tmp_path)
+
+
+def test_a_label_that_is_no_byte_is_named(tmp_path):
+    folder = cifar10(tmp_path / "data")
+    write3(folder / "data_batch_1", batch(10, 1) | {b"labels": [2**70] * 10})
+    with pytest.raises(DataError, match="labels is no list of 10 integers from 0 to 255"):
         load(config(), tmp_path)
 
 

@@ -157,6 +157,19 @@ def test_a_file_that_is_no_image_is_named(folder, name, content, message):
         load(config(), folder)
 
 
+def test_a_picture_that_would_be_run_as_a_program_is_no_image(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a.png is no image that can be read \(BMP, GIF, JPEG"):
+        read_image(tmp_path / "a.png", "rgb")
+
+
+def test_a_link_to_nothing_is_named(folder):
+    (folder / "data/train/cat/c.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(DataError, match=r"cat/c.png is no file that can be read, or a link to nothing"):
+        load(config(), folder)
+
+
 def test_an_image_too_large_to_be_one_is_named(tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     with pytest.raises(DataError, match=r"bomb.png cannot be read: .*decompression bomb"):

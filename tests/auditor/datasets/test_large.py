@@ -116,6 +116,11 @@ def test_files_that_cannot_be_mapped_are_named(tmp_path):
         load(DataConfig(source="npy", path="data/y_test.npy"), tmp_path)
 
 
+def test_an_empty_foreign_set_is_named(tmp_path):
+    with pytest.raises(DataError, match="x_ood_far is empty"):
+        load(config(), write(tmp_path / "data", arrays() | {"x_ood_far": np.zeros((0, 1, 4, 4), np.float32)}))
+
+
 def test_an_empty_file_is_named(tmp_path):
     write(tmp_path / "data", arrays() | {"x_train": np.zeros((0, 1, 4, 4), np.float32), "y_train": np.zeros(0, int)})
     with pytest.raises(DataError, match="x_train is empty"):
@@ -168,6 +173,32 @@ def test_mean_and_deviation_of_large_rows_are_those_of_all(monkeypatch):
     np.testing.assert_allclose(net.mean, x.astype(np.float64).mean(axis=0), rtol=1e-6)
     expected = x.astype(np.float64).std(axis=0)
     np.testing.assert_allclose(net.deviation, np.where(np.arange(6) == 2, 1, expected), rtol=1e-6)
+
+
+ASKED = """
+import numpy as np, torch
+from auditor.subjects.torch_subject import TorchSubject
+
+def held(what):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+
+net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10))
+subject = TorchSubject(net, classes=10, shape=(3, 32, 32))
+x = np.load("x.npy", mmap_mode="r")
+subject.predict(x[:2000])
+before = held("VmRSS")
+assert subject.predict(x).shape == (50_000, 10)
+print(held("VmHWM") - before)
+"""
+
+
+def test_asking_for_many_rows_holds_one_batch_of_them(tmp_path):
+    """600 MB of rows; tensors kept from batch to batch would keep most of that in memory."""
+    np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (50_000, 3, 32, 32))
+    done = subprocess.run([sys.executable, "-c", ASKED], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 1.5e8
 
 
 AUDIT = """schema: auditor/audit/1

@@ -240,7 +240,8 @@ def test_labels_are_names_or_numbers_from_0(
         ("1 1 1 1", None, "target 'paid' is '1' in every row; a classifier needs at least two classes"),
         ("0.5 1.5 0.5 2.25", None, "has 3 values such as 0.5, 1.5, 2.25; is it the column of classes"),
         ("godd bad good bad", ["good", "bad"], "data.classes: unknown class 'godd'; did you mean 'good'"),
-        ("1 2 1 2", ["good", "bad"], "data.classes: unknown class '1'; known: bad, good"),
+        ("1 2 1 2", ["good", "bad"], "labels 1, 2; they are neither names in data.classes nor their places, 0 to 1"),
+        ("0 1 2 1", ["1", "2", "3"], "data.classes: unknown class '0'; known: 1, 2, 3"),
     ],
 )
 def test_labels_that_cannot_be_read_are_answered_with_advice(
@@ -274,7 +275,11 @@ def test_labels_that_cannot_be_read_are_answered_with_advice(
         ("age,paid\n1,0\ninf,1\n", r"row 2, column 'age': 'inf' is infinite or too large for float32"),
         ("age,gap,paid\n1,,0\n2,,1\n", r"column 'gap' is empty, as in 2 rows"),
         ("x,paid\n" + "".join(f"w{i},{i % 2}\n" for i in range(300)), "has 300 different texts, .*belongs in .*drop"),
-        ("x;paid\n" + "".join(f"{i},5;{i % 2}\n" for i in range(300)), "write them with a decimal point"),
+        ("x;paid\n3;0\n0,5;1\n", "row 2, column 'x': '0,5' is a number with a comma: write it with digits and a"),
+        ("x;paid\n1,000.5;0\n20;1\n", "row 1, column 'x': '1,000.5' is a number with a comma"),
+        ("x,paid\n10%,0\n20 %,1\n", "'10%' is a share: write the number alone"),
+        ("x,paid\n2024-01-31,0\n2024-02-01,1\n", "is a date: store a number of days, .*columns.x.type: category"),
+        ("x,paid\n16777216,0\n16777239,1\n", "'16777239' is kept to the nearest 2 in float32, .* lie within 23"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, text: str | bytes, said: str) -> None:
@@ -380,3 +385,23 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
     assert data.domain.feature_names == ("zip=01067", "zip=1067", "x", "y")
     assert sorted_column(data, "zip=01067") == sorted(np.concatenate([data.y_train, data.y_test]).tolist())
     assert sorted_column(data, "x") == [1, 2, 3, 4]
+
+
+def test_a_date_that_is_said_to_be_a_category_is_one(tmp_path: Path) -> None:
+    text = "x,paid\n" + "2024-01-31,0\n2024-02-01,1\n" * 4
+    data = read(tmp_path, text, columns={"x": {"type": "category"}})
+    assert data.domain.feature_names == ("x=2024-01-31", "x=2024-02-01")
+
+
+def test_a_class_of_the_test_file_alone_is_refused_unless_it_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "later.csv").write_text("x,paid\n5,no\n6,maybe\n")
+    text = "x,paid\n1,no\n2,yes\n"
+    with pytest.raises(DataError, match=r"later.csv: column 'paid' .*has not: maybe; correct .*under data.classes"):
+        read(tmp_path, text, data={"test_share": None}, test="later.csv")
+    listed = read(tmp_path, text, data={"test_share": None, "classes": ["yes", "no", "maybe"]}, test="later.csv")
+    assert (listed.y_train.tolist(), listed.y_test.tolist()) == ([1, 0], [1, 2])
+
+
+def test_delimiters_inside_a_quoted_name_are_not_counted(tmp_path: Path) -> None:
+    data = read(tmp_path, '"a, b, c, d";x;paid\n' + "1;2;0\n3;4;1\n" * 4)
+    assert data.domain.feature_names == ("a, b, c, d", "x")

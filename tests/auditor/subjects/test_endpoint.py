@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from auditor.auditing import Options, planned
+from auditor.config import load_audit
 from auditor.errors import AuditorError, ModelError, UnitError
 from auditor.subjects.endpoint.opening import fingerprint
 from auditor.subjects.spec import Load
@@ -166,3 +169,28 @@ def test_a_fingerprint_tells_whether_another_model_answers(serve: Serve, says: A
     assert fingerprint(spec(server), X[:4]) == first
     shift[0] = 0.01
     assert fingerprint(spec(server), X[:4]) != first
+
+
+def test_a_model_replaced_by_one_that_only_differs_on_the_data_is_another_in_the_plan(
+    serve: Serve, says: Any, tmp_path: Path
+) -> None:
+    """Models of labels may say the same of noise: here of all rows whose first feature is above 0.1."""
+    shift = [0]
+
+    def answer(asked: Any) -> Any:
+        first = np.array(asked.content["inputs"][0]["data"]).reshape(-1, 2)[:, 0]
+        labels = np.where(first > 0.1, 1, shift[0]).tolist()
+        return says(output([asked.rows], labels, datatype="INT64"))
+
+    server = serve(answer)
+    x, y = np.random.default_rng(0).random((60, 2), np.float32) / 10, np.arange(60) % 2
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    (tmp_path / "audit.yaml").write_text(
+        "{schema: auditor/audit/1, name: a, data: {source: npz, path: data.npz, range: [0, 1], licence: CC0}, "
+        f"subjects: [{{id: s, load: {{format: endpoint, url: '{spec(server).url}', outputs: labels}}}}]}}"
+    )
+    plans = []
+    for shift[0] in (0, 1, 0):
+        plans.append(planned(load_audit(tmp_path / "audit.yaml"), Options(store=tmp_path / "store")))
+    first, other, again = (plan.subjects[0].unit for plan in plans)
+    assert first == again != other

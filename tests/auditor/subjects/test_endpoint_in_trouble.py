@@ -73,6 +73,12 @@ def test_nobody_at_the_address_is_said_with_what_was_tried(opened: Opened) -> No
         fingerprint(Load(format="endpoint", url=address, retries=0), X[:4])
 
 
+def test_the_seconds_of_a_stall_count_as_tried(serve: Serve, says: Any, opened: Opened) -> None:
+    served = opened(serve(lambda _: says(ANSWER, seconds_a_byte=0.1)), timeout=0.4, retries=1)
+    with pytest.raises(ModelError, match=r"after 2 attempts over 1\.[0-3] s: no whole answer within 0.4 s"):
+        served.predict(X[:1])
+
+
 @pytest.mark.parametrize("late", [{"seconds_a_byte": 0.1}, {"headers": {"content-length": "9999"}}])
 def test_a_server_that_stalls_ends_by_the_timeout(
     serve: Serve, says: Any, late: dict[str, Any], opened: Opened

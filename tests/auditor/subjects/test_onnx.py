@@ -326,7 +326,7 @@ def test_weights_in_a_file_beside_it_are_found_and_missed_by_name(tmp_path):
     model = onnx.load(linear(tmp_path / "m.onnx"))
     onnx.save_model(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.onnx.data", size_threshold=0)
     np.testing.assert_allclose(white(tmp_path / "m.onnx", facts()).predict(X), X @ W, atol=1e-6)
-    assert files_beside(tmp_path / "m.onnx") == (tmp_path / "m.onnx.data",)
+    assert files_beside(tmp_path / "m.onnx") == {"m.onnx.data": (tmp_path / "m.onnx.data").resolve()}
     (tmp_path / "m.onnx.data").write_bytes(b"\0" * 10)
     with pytest.raises(ModelError, match="keeps its weights in files beside it, and the file of w is missing or cut"):
         asked(tmp_path / "m.onnx", facts())
@@ -344,9 +344,9 @@ def test_the_same_rows_get_the_same_answer(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"hello world", b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"])
 def test_a_model_whole_in_itself_and_what_is_no_model_name_no_files_beside(tmp_path, content):
-    assert files_beside(linear(tmp_path / "m.onnx")) == ()
+    assert files_beside(linear(tmp_path / "m.onnx")) == {}
     (tmp_path / "n.onnx").write_bytes(content)
-    assert files_beside(tmp_path / "n.onnx") == ()
+    assert files_beside(tmp_path / "n.onnx") == {}
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.98])

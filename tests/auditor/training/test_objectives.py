@@ -201,6 +201,7 @@ def test_pgd_that_diverges_is_told_and_is_no_model(blobs):
     [
         ("pgdd", "unknown objective 'pgdd'; did you mean 'pgd'?"),
         ({"name": "pgd", "epsilonn": 0.1}, "unknown key of the objective pgd 'epsilonn'; did you mean 'epsilon'?"),
+        ({"name": "pgd", "eps": 0.1}, "unknown key of the objective pgd 'eps'; did you mean 'epsilon'?"),
         ({"name": "pgd", "beta": 6}, "unknown key of the objective pgd 'beta'; known: epsilon, name, step, steps"),
         ({"name": "pgd", "epsilon": 8}, "at most 1: write 8/255 for 8 grey levels"),
         ({"name": "pgd", "epsilon": 0}, "greater than 0"),

@@ -81,6 +81,11 @@ def test_the_divergence_equals_an_integral_over_the_densities(noise, rate, order
     assert renyi(noise, rate, order) == pytest.approx(math.log(moment) / (order - 1), rel=1e-6)
 
 
+@pytest.mark.parametrize("noise", [1e3, 1e6, 1e9])
+def test_next_to_no_divergence_is_not_lost_to_rounding(noise):
+    assert renyi(noise, 0.01, 2) == pytest.approx(0.01**2 / noise**2, rel=1e-5)  # log(1 + q^2 (exp(1 / z^2) - 1))
+
+
 def test_a_tiny_rate_is_not_lost_to_rounding():
     leading = 1e-14 * math.expm1(1 / 16)  # of order 2: log(1 + q^2 (exp(1 / z^2) - 1))
     assert renyi(4, 1e-7, 2) == pytest.approx(leading, rel=1e-9)
