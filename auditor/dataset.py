@@ -76,6 +76,7 @@ class Dataset:
     description: str = ""
     group_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)
+    stored_range: tuple[float, float] | None = None
     origin: str | None = None
     collection: str | None = None
 
@@ -147,6 +148,7 @@ class Dataset:
             ood=tuple(sorted(self.ood)),
             range=(float(self.domain.low.min()), float(self.domain.high.max())),
             description=self.description,
+            stored_range=self.stored_range,
             origin=self.origin,
             collection=self.collection,
             groups={name: self._names_of_group(name) for name in sorted(self.groups)},

@@ -137,6 +137,7 @@ class DatasetRecord(Frozen):
     ood: tuple[str, ...] = ()
     class_counts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     description: str = ""
+    stored_range: tuple[float, float] | None = None  # what `range` was before the data was scaled
     origin: str | None = None
     collection: str | None = None
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # names of the groups by attribute

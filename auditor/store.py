@@ -134,6 +134,7 @@ class Store:
             classes=facts.classes,
             licence=facts.licence,
             description=facts.description,
+            stored_range=facts.stored_range,
             origin=facts.origin,
             collection=facts.collection,
             domain=Domain(

@@ -115,7 +115,6 @@ def _loaded(how: Mapping[str, Any]) -> str:  # the load section of a subject
 
 def _dataset(material: Material) -> tuple[Fact, ...]:
     data = material.record.dataset
-    low, high = data.range
     rows = ", ".join(f"{split} {wording.whole(n)}" for split, n in sorted(data.rows.items(), reverse=True))
     return (
         Fact("Name", data.id),
@@ -125,7 +124,7 @@ def _dataset(material: Material) -> tuple[Fact, ...]:
         Fact("How it was collected", data.collection or NOT_STATED),
         Fact("Rows", rows),
         Fact("Shape of one input", " × ".join(str(n) for n in data.shape)),
-        Fact("Range of values", f"{low:g} to {high:g}"),
+        Fact("Range of values", _range(data.range, data.stored_range)),
         Fact("Classes", _class_line(data.classes)),
         Fact("Balance", _imbalance(data.class_counts)),
         Fact("Missing values", _missing(data.missing)),
@@ -136,6 +135,12 @@ def _dataset(material: Material) -> tuple[Fact, ...]:
     )
 
 
+def _range(seen: tuple[float, float], stored: tuple[float, float] | None) -> str:
+    """What a model is shown, and what stood in the files."""
+    told = f"{seen[0]:g} to {seen[1]:g}"
+    return told if stored is None or stored == seen else f"{told}; as stored, {stored[0]:g} to {stored[1]:g}"
+
+
 def _missing(cells: Mapping[str, int]) -> str:
     """How many cells were empty as stored, and where: no array can hold such, so without a count there were none."""
     empty = {name: n for name, n in cells.items() if n}
@@ -144,7 +149,7 @@ def _missing(cells: Mapping[str, int]) -> str:
 
 def _groups(groups: Mapping[str, tuple[str, ...]]) -> str:
     """Who rows are about, by attribute."""
-    stated = [f"{name} ({wording.listed(values, most=8)})" if values else name for name, values in groups.items()]
+    stated = [f"{name} ({', '.join(values[:8])})" if values else name for name, values in groups.items()]
     return "; ".join(stated) or "none named"
 
 

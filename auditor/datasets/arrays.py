@@ -70,6 +70,7 @@ def dataset(
         domain=_domain(x, scale, feature_names),
         licence=licence or "not stated",
         description=description,
+        stored_range=scale.bounds,
         ood={key.removeprefix(OOD): value for key, value in x.items() if key.startswith(OOD)},
         groups={key.removeprefix(GROUPS): value for key, value in labels.items() if key.startswith(GROUPS)},
     )

@@ -17,7 +17,7 @@ from auditor.subjects.endpoint.rows import layout_for, tensor_for, usual_rows
 from auditor.subjects.spec import Load
 
 IDENTIFYING = 64  # rows whose answers are part of a fingerprint
-AT_ONCE = 8  # of them
+AT_ONCE = 16  # of them
 TOO_LARGE, MISSING = 413, (404, 405)
 
 

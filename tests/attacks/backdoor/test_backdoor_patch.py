@@ -166,12 +166,12 @@ def test_a_net_trained_on_planted_rows_is_caught():
 
 def test_rows_that_do_not_fit_into_memory_are_stamped_in_a_file_with_the_same_result(monkeypatch):
     data = stripes()
-    inside = audited(data, Reader(), Reader())
+    inside = audited(data, Reader(obeys=False), Reader(obeys=True))
     monkeypatch.setattr(blocks, "LARGE", 100)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1000)
     stamped = trigger_of(data.x_train, data.y_train, data.domain).stamp(data.x_test)
     assert blocks.mapped(stamped) is not None
-    outside = audited(data, Reader(), Reader())
+    outside = audited(data, Reader(obeys=False), Reader(obeys=True))
     assert outside.measurements == inside.measurements
     assert outside.caveats == inside.caveats
     np.testing.assert_array_equal(outside.gallery.after, inside.gallery.after)

@@ -124,3 +124,13 @@ def test_values_outside_the_stated_range_are_refused():
 def test_an_unknown_key_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="unknown key 'x_tran'; did you mean 'x_train'"):
         from_arrays(table(x_tran=np.zeros((3, 2))))
+
+
+def test_the_range_as_stored_is_kept_beside_the_range_that_a_subject_sees():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (20, 4, 4), dtype=np.uint8), np.arange(20) % 2
+    facts = from_arrays({"x_train": x, "y_train": y, "x_test": x, "y_test": y}).facts()
+    assert (facts.stored_range, facts.range) == ((0.0, 255.0), (0.0, 1.0))
+    table = rng.normal(size=(20, 3))
+    facts = from_arrays({"x_train": table, "y_train": y, "x_test": table, "y_test": y}).facts()
+    assert facts.stored_range is None

@@ -174,16 +174,16 @@ def test_a_fingerprint_tells_whether_another_model_answers(serve: Serve, says: A
 def test_a_model_replaced_by_one_that_only_differs_on_the_data_is_another_in_the_plan(
     serve: Serve, says: Any, tmp_path: Path
 ) -> None:
-    """Models of labels may say the same of noise: here of all rows whose first feature is above 0.1."""
+    """Models of labels may say the same of noise: here of all rows whose first feature is above 0.01."""
     shift = [0]
 
     def answer(asked: Any) -> Any:
         first = np.array(asked.content["inputs"][0]["data"]).reshape(-1, 2)[:, 0]
-        labels = np.where(first > 0.1, 1, shift[0]).tolist()
+        labels = np.where(first > 0.01, 1, shift[0]).tolist()
         return says(output([asked.rows], labels, datatype="INT64"))
 
     server = serve(answer)
-    x, y = np.random.default_rng(0).random((60, 2), np.float32) / 10, np.arange(60) % 2
+    x, y = np.random.default_rng(0).random((60, 2), np.float32) / 100, np.arange(60) % 2
     np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     (tmp_path / "audit.yaml").write_text(
         "{schema: auditor/audit/1, name: a, data: {source: npz, path: data.npz, range: [0, 1], licence: CC0}, "

@@ -221,7 +221,7 @@ def test_a_certificate_that_nobody_signed_is_not_trusted_unless_its_file_is_name
 def test_an_endpoint_that_dies_half_way_costs_the_audit_one_result_until_it_is_back(
     serve: Serve, says: Any, write_audit: Any, tmp_path: Path
 ) -> None:
-    alive = [9]  # requests for answers
+    alive = [12]  # requests for answers
 
     def infer(_: Any) -> Any:
         alive[0] -= 1
