@@ -6,10 +6,11 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -89,7 +90,13 @@ def worker_start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+    os._exit = _exit_noticed  # type: ignore[assignment]  # the pool takes an exit code of 0 for the end of its own work
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _exit_noticed(code: int, end: Callable[[int], NoReturn] = os._exit) -> NoReturn:
+    """End this process as asked, so that whoever waits for its unit is told."""
+    end(code or 1)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -24,6 +24,8 @@ class Unruly(nn.Module):
         self.asked += 1
         if self.asked > 10 and self.how == "interrupts":
             raise KeyboardInterrupt
+        if self.asked > 10 and self.how == "leaves":
+            os._exit(0)
         if self.asked > 10 and self.how == "changes":
             os.chdir("/")
             os.environ.clear()
@@ -37,7 +39,7 @@ profile: quick
 data: {source: npz, path: data.npz, licence: CC0}
 subjects:
 """
-HOW = ("interrupts", "changes", "behaves")
+HOW = ("interrupts", "leaves", "changes", "behaves")
 
 
 def test_a_model_that_changes_its_process_changes_nothing_for_others(shell: Any) -> None:
@@ -58,6 +60,7 @@ def test_a_model_that_changes_its_process_changes_nothing_for_others(shell: Any)
     record = json.loads((shell.folder / "out/facts/record.json").read_text())
     assert {r["subject"]: r["reason"] for r in record["results"]} == {
         "interrupts": "KeyboardInterrupt: ",
+        "leaves": "its process died (exit code 1)",
         "changes": None,
         "behaves": None,
     }, ran
