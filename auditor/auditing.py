@@ -18,7 +18,7 @@ from auditor.catalogue import Catalogue, ProbeEntry, describe
 from auditor.config import Loaded
 from auditor.datasets.spec import DataConfig
 from auditor.engine import Engine, Executor
-from auditor.errors import UnknownNameError
+from auditor.errors import ConfigError, UnknownNameError
 from auditor.executors.inline import Inline
 from auditor.folder import claim
 from auditor.job import Failure
@@ -150,7 +150,7 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     """
     plan = planned(loaded, options, data)
     bundle = options.out or Path("audits") / loaded.config.name
-    claim(bundle, plan.sha256)
+    _claim(bundle, plan)
     store = Store(options.store)
     started = datetime.now(UTC)
     store.sweep()
@@ -180,6 +180,14 @@ def run(loaded: Loaded, options: Options, watch: Watch = UNWATCHED, data: Datase
     seal_findings(bundle, findings)
     render_bundle(bundle, options.formats)
     return Audited(bundle, read_facts(bundle), findings, engine.failures, interrupted)
+
+
+def _claim(bundle: Path, plan: Plan) -> None:
+    """Make this plan's folder, or make sure that it is; what planning could not find out may be why it is not."""
+    try:
+        claim(bundle, plan.sha256)
+    except ConfigError as error:
+        raise ConfigError("\n".join((*plan.notes, str(error)))) from None
 
 
 def executor(plan: Plan, options: Options) -> Callable[[], Executor]:
@@ -231,7 +239,7 @@ def train(loaded: Loaded, options: Options, watch: Watch = UNWATCHED) -> Trained
     """Only the trainings of an audit; the weights go to OUT/artifacts as safetensors with their recipe."""
     plan = planned(loaded, options).trainings()
     bundle = options.out or Path("audits") / loaded.config.name
-    claim(bundle, plan.sha256)
+    _claim(bundle, plan)
     store = Store(options.store)
     engine = Engine(plan, store, loaded.directory, fresh=options.fresh, on_unit=watch(plan, store))
     engine.run(executor(plan, options))

@@ -39,6 +39,7 @@ def text(plan: Plan, store: Store) -> str:
         f"subjects   {len(plan.subjects)}: {', '.join(dict.fromkeys(s.group for s in plan.subjects))}",
         f"units      {len(plan.units)} ({kinds}); {len(done)} finished, {len(plan.units) - len(done)} to do",
         f"cost       {_cost(plan, store, done)}",
+        *(f"note       {note}" for note in plan.notes),
         *_left_out(plan),
         *_detectable(plan),
         f"digest     {plan.sha256}",

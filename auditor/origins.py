@@ -139,7 +139,8 @@ def _answers(planner: Planner, load: Load) -> str:
 
     try:
         return fingerprint(load, planner.probing_rows)
-    except ModelError:
+    except ModelError as error:
+        planner.notes.append(str(error))
         return f"unreachable {uuid4().hex}"
 
 

@@ -60,6 +60,7 @@ class Plan:
     subjects: tuple[PlannedSubject, ...]
     results: tuple[PlannedResult, ...]
     sha256: str
+    notes: tuple[str, ...] = ()  # what could not be found out while planning, and will be met again by a unit
 
     def trainings(self) -> "Plan":
         """The part of this plan that makes the subjects."""

@@ -18,6 +18,11 @@ from auditor.subject import Access
 DECIDING = ("content", "beside", "factory", "imports", "code")  # of a model, what it is beside what is declared
 
 
+NO_RECIPE = (
+    "needs access: recipe (it retrains the model); a finished model has none unless `recipe` is stated beside `load`"
+)
+
+
 def make_plan(
     loaded: Loaded,
     data: DatasetRecord,
@@ -45,7 +50,7 @@ def make_plan(
             "results": [[r.subject, r.probe, r.version, dict(r.parameters)] for r in results],
         }
     )
-    return Plan(config, data, planner.units, tuple(subjects), results, sha256)
+    return Plan(config, data, planner.units, tuple(subjects), results, sha256, tuple(planner.notes))
 
 
 def chosen_probes(loaded: Loaded, only: tuple[str, ...], skip: tuple[str, ...]) -> dict[str, Probe | str]:
@@ -101,10 +106,7 @@ def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe |
         return PlannedResult(subject.id, name, probe.version, parameters, None, reason, errored)
 
     if Access.RECIPE in probe.needs and subject.recipe is None:
-        return not_run(
-            f"needs access: recipe (it retrains the model); {subject.id} is a finished model without one: state "
-            "`recipe` beside `load`"
-        )
+        return not_run(NO_RECIPE)
     try:
         wanted = probe.fits(Setting(planner.data, subject.recipe))
     except AuditorError:

@@ -29,6 +29,7 @@ class Planner:
     environment: Mapping[str, Any]
     test_rows: Callable[[], Array] | None = None  # where they can be had
     units: dict[str, Unit] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def codes(self) -> Codes:

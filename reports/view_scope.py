@@ -1,6 +1,6 @@
 """What was audited, against which attackers, and what was not tested."""
 
-from auditor.record import Result
+from auditor.record import Result, SubjectRecord
 
 from . import wording
 from .material import Material, anchor
@@ -32,14 +32,25 @@ def scope(material: Material) -> Scope:
 def _subject(material: Material) -> str:
     record, data = material.record, material.record.dataset
     rows = wording.listed(f"{wording.whole(n)} {split} rows" for split, n in sorted(data.rows.items(), reverse=True))
-    made = [s.optimizer for s in record.subjects if s.optimizer]
-    trained = f", trained with {wording.listed(dict.fromkeys(made))}" if made else ""
-    seeds = {s.seed for s in record.subjects if s.seed is not None}
-    over = f" over {wording.count(len(seeds), 'seed')}" if seeds else ""
     return (
-        f"{wording.count(len(record.subjects), 'classifier')}{trained}{over}, on the data set {data.id} "
+        f"{wording.count(len(record.subjects), 'classifier')}{_origins(record.subjects)}, on the data set {data.id} "
         f"({rows}, {wording.count(len(data.classes), 'class', 'classes')}), with the profile {record.audit.profile}."
     )
+
+
+def _origins(subjects: tuple[SubjectRecord, ...]) -> str:
+    """How many were loaded, and how the others were trained."""
+    loaded = sum(s.loaded is not None for s in subjects)
+    made = [s for s in subjects if s.loaded is None and s.optimizer]
+    told = [f", {loaded} loaded"] if 0 < loaded < len(subjects) else [", loaded"] if loaded else []
+    if made:
+        seeds = {s.seed for s in made if s.seed is not None}
+        over = f" over {wording.count(len(seeds), 'seed')}" if seeds else ""
+        count = f"{len(made)} " if loaded else ""
+        told.append(
+            f", {count}trained with {wording.listed(dict.fromkeys(s.optimizer for s in made if s.optimizer))}{over}"
+        )
+    return "".join(told)
 
 
 def _threats(material: Material) -> Table:

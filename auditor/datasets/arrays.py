@@ -14,6 +14,7 @@ from auditor.probe import stratified
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OOD, GROUPS = "x_ood_", "groups_"
+CHANNELS = (1, 3, 4)  # grey, colour, colour with transparency
 Raw = npt.NDArray[np.number | np.bool_]
 
 
@@ -151,6 +152,11 @@ def _inputs(value: npt.ArrayLike, place: str) -> Raw:
         )
     if 0 in x.shape[1:]:
         raise DataError(f"{place} has shape {x.shape}; every side of a row must be at least 1")
+    if x.ndim == 4 and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS:
+        raise DataError(
+            f"{place} has shape {x.shape}, with the channels last as it seems; store (N, channels, height, width): "
+            "x.transpose(0, 3, 1, 2)"
+        )
     if x.dtype.kind == "f":
         check_finite(place, x)
     return x[:, None] if x.ndim == 3 else x

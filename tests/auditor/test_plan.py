@@ -166,8 +166,8 @@ def test_a_loaded_model_is_identified_by_the_content_of_its_files(make: Make, tm
     (tmp_path / "nets.py").write_text("def make(): ...\n")
     first = make(subject)
     assert {r.reason for r in first.results if r.unit is None} == {
-        "needs access: recipe (it retrains the model); mlp is a finished model without one: "
-        "state `recipe` beside `load`"
+        "needs access: recipe (it retrains the model); "
+        "a finished model has none unless `recipe` is stated beside `load`"
     }
     assert list(make(subject).units) == list(first.units)
     (tmp_path / "nets.py").write_text("def make(): pass\n")

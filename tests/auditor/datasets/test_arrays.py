@@ -134,3 +134,12 @@ def test_the_range_as_stored_is_kept_beside_the_range_that_a_subject_sees():
     table = rng.normal(size=(20, 3))
     facts = from_arrays({"x_train": table, "y_train": y, "x_test": table, "y_test": y}).facts()
     assert facts.stored_range is None
+
+
+def test_images_with_their_channels_last_are_refused_with_the_way_to_store_them():
+    x, y = np.random.default_rng(0).random((20, 8, 8, 3), np.float32), np.arange(20) % 2
+    with pytest.raises(DataError, match=r"channels last as it seems; .* x.transpose\(0, 3, 1, 2\)"):
+        from_arrays({"x_train": x, "y_train": y, "x_test": x, "y_test": y})
+    assert from_arrays(
+        {"x_train": x.transpose(0, 3, 1, 2), "y_train": y, "x_test": x.transpose(0, 3, 1, 2), "y_test": y}
+    )
