@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auditor.record import Caveat as Caveat
     from auditor.record import Measurement as Measurement
     from auditor.record import Record as Record
+    from auditor.straight import straight_through as straight_through
     from auditor.subject import Access as Access
 
 PUBLIC = {
@@ -36,6 +37,7 @@ PUBLIC = {
     "Measurement": "auditor.record",
     "Record": "auditor.record",
     "Access": "auditor.subject",
+    "straight_through": "auditor.straight",
 }
 __all__ = sorted(PUBLIC)
 

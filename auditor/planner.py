@@ -1,6 +1,7 @@
 """From configuration to a plan: what is wrong is said before anything runs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from auditor import plugins
@@ -82,7 +83,7 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
         raise
     except Exception as error:  # noqa: BLE001  # a third party's import: its probe is errored, the audit goes on
         return f"the probe could not be imported: {type(error).__name__}: {error}"
-    known = kind.__dataclass_fields__
+    known = {f.name: f for f in fields(kind)}
     for key in parameters:
         if key not in known:
             raise UnknownNameError(
@@ -94,7 +95,7 @@ def _made(loaded: Loaded, name: str, parameters: Mapping[str, Any]) -> Probe | s
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in parameters.items()})
     except (TypeError, ValueError, ConfigError) as error:
-        raise ConfigError(f"{where}: probes.{name}: {error}") from None
+        raise ConfigError(f"{where}: probes.{name}: {str(error).removeprefix(f'{name}: ')}") from None
 
 
 def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe | str) -> PlannedResult:
@@ -107,8 +108,11 @@ def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe |
 
     if Access.RECIPE in probe.needs and subject.recipe is None:
         return not_run(NO_RECIPE)
+    setting = Setting(planner.data, subject.recipe)
     try:
-        wanted = probe.fits(Setting(planner.data, subject.recipe))
+        if unasked := probe.unasked(setting):
+            return not_run(unasked)
+        wanted = probe.fits(setting)
     except AuditorError:
         raise
     except Exception as error:  # noqa: BLE001  # a third party's probe: it is errored, the audit goes on

@@ -10,13 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from auditor.balls import NormName
 from auditor.dataset import Array, Dataset, Domain, Labels
 from auditor.errors import ModelError
 from auditor.recipe import Fit, Recipe
 from auditor.record import RANGES, Better, Caveat, Coordinate, DatasetRecord, Kind, Measurement, Unit
 from auditor.seeds import Role, Seeds
 from auditor.statistics import clopper_pearson, mean_interval
-from auditor.subject import Access, Counted, Counts, Subject, margins, predicted_labels
+from auditor.subject import Access, Counted, Counts, Subject
+from auditor.verification import Judge
+from auditor.verification import Verified as Verified
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,16 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """At most eight exemplars: inputs (n, *shape), what they became, their labels, and the predictions after."""
+    """At most eight exemplars: inputs (n, *shape), what they became, their labels, and the predictions after.
+
+    `epsilon` is the radius within which they were changed, where there is one.
+    """
 
     before: Array
     after: Array
     label: Labels
     prediction: Labels
+    epsilon: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,10 @@ class Probe(ABC):
         """Trainings this probe wants first, by a name of its own; none by default."""
         return {}
 
+    def unasked(self, setting: Setting) -> str | None:  # noqa: ARG002  # a hook
+        """Why there is nothing to ask in this setting, as a reason for skipping; None, the default, where there is."""
+        return None
+
     @abstractmethod
     def run(self, case: "Case") -> Outcome:
         """Answer the question for the subject of this case."""
@@ -127,21 +138,6 @@ def misfit(default: Any, value: Any) -> str | None:  # JSON values
 
 def _plain(value: Any) -> Any:  # JSON values in, JSON values out
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-@dataclass(frozen=True, eq=False)
-class Verified:
-    """What changed inputs did to a subject, as the case saw it: arrays (N,), and the inputs it really judged.
-
-    `refused` are rows that would be broken if the data had no constraints.
-    """
-
-    x: Array
-    broken: npt.NDArray[np.bool_]
-    prediction: Labels
-    distance: npt.NDArray[np.float64]
-    violations: int
-    refused: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,52 +179,18 @@ class Case:
         """Indices of at most `count` test rows, stratified by class, the same for every subject, seed and variant."""
         return stratified(self.data.y_test, count, Seeds(self.seeds.root).numpy("attack"))
 
-    def verify(self, x: Array, y: Labels, changed: Array, epsilon: float) -> Verified:
-        """Judge changed inputs: clip them to the Linf ball and the domain, re-predict, and say which broke.
+    def verify(
+        self, x: Array, y: Labels, changed: Array, epsilon: float, *, norm: NormName = "linf", goal: int | None = None
+    ) -> Verified:
+        """Judge changed inputs: bring them into the ball and the domain, re-predict, and say which broke.
 
-        Shapes: x and changed (N, *shape), y (N,). `epsilon` is in units of the feature range. The ball is checked in
-        float64; `violations` counts inputs that had left it (by over 1e-6 of the range) before they were clipped.
-        Ties and outputs that are not numbers count as broken. Where the data has constraints, inputs are brought back
-        to what these allow; one that still breaks them is judged as it was before the change.
+        Shapes: x and changed (N, *shape), y (N,). `epsilon` is in units of the feature range, the ball that of `norm`,
+        checked in float64; `violations` counts inputs that had left it (by over 1e-6 of range or radius) before they
+        were brought back. Ties and outputs that are not numbers count as broken; with a `goal`, only an answer of that
+        class does. Where the data has constraints, inputs are brought back to what these allow; one that still breaks
+        them is judged as it was before the change.
         """
-        radius = epsilon * self.domain.span.astype(np.float64)
-        exact = np.asarray(changed, np.float64)
-        over = (np.abs(exact - x) > radius + 1e-6 * self.domain.span) | (
-            exact < self.domain.low - 1e-6 * self.domain.span
-        )
-        over |= (exact > self.domain.high + 1e-6 * self.domain.span) | ~np.isfinite(exact)
-        exact = np.where(np.isfinite(exact), exact, x)
-        free = np.clip(np.clip(exact, x - radius, x + radius), self.domain.low, self.domain.high).astype(np.float32)
-        inside = self._possible(x, free, radius)
-        outputs = self.subject.predict(inside)
-        broken = margins(outputs, y) <= 0
-        distance = (
-            np.abs(self.domain.to_unit(inside) - self.domain.to_unit(x)).reshape(len(x), -1).max(axis=1, initial=0.0)
-        )
-        return Verified(
-            x=inside,
-            broken=broken,
-            prediction=predicted_labels(outputs),
-            distance=distance,
-            violations=int(over.reshape(len(x), -1).any(axis=1).sum()),
-            refused=self._refused(y, free, inside, broken),
-        )
-
-    def _possible(self, x: Array, free: Array, radius: npt.NDArray[np.float64]) -> Array:
-        """Changed inputs as the constraints allow them: brought back to them, or put back where that is not enough."""
-        constraints = self.domain.constraints
-        if not constraints:
-            return free
-        projected = constraints.project(free, x, radius).astype(np.float32)
-        return np.where(constraints.satisfied(projected, x)[:, None], projected, self.domain.clip(x))
-
-    def _refused(self, y: Labels, free: Array, inside: Array, broken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which rows stand only because the constraints took their change back."""
-        refused = np.zeros(len(y), bool)
-        if self.domain.constraints:
-            changed = np.flatnonzero((free != inside).any(axis=1) & ~broken)
-            refused[changed] = margins(self.subject.predict(free[changed]), y[changed]) <= 0
-        return refused
+        return Judge(self.subject, self.domain, norm, epsilon, goal).judge(x, y, changed)
 
     def proportion(
         self, metric: str, outcomes: npt.NDArray[Any], *, column: str | None, at: Mapping[str, Coordinate] = {}

@@ -183,11 +183,23 @@ def margins(outputs: npt.NDArray[np.floating], y: Labels) -> npt.NDArray[np.floa
     return np.where(np.isnan(margin) | np.isnan(scores).any(axis=1), -np.inf, margin)
 
 
+def leads(outputs: npt.NDArray[np.floating], y: Labels, goal: int | None = None) -> npt.NDArray[np.float64]:
+    """What an adversary must bring to zero or below (N,): the margin, or the distance of the goal from winning.
+
+    A goal must win alone: where it ties, or the outputs (N, K) are not numbers, it has not won.
+    """
+    if goal is None:
+        return margins(outputs, y)
+    behind = -margins(outputs, np.full(len(outputs), goal, np.int64))
+    return np.where(behind == 0, np.inf, behind)
+
+
 def log_probabilities(outputs: npt.NDArray[np.floating], kind: Outputs) -> npt.NDArray[np.float64]:
     """Log-probabilities (N, K): log-softmax of logits, or the log of probabilities and labels (floored at 1e-12)."""
     scores = np.asarray(outputs, np.float64)
     if kind == "logits":
-        shifted = scores - scores.max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # rows that are infinite somewhere have none, and get NaN
+            shifted = scores - scores.max(axis=1, keepdims=True)
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
     return np.log(np.clip(scores, 1e-12, 1.0))
 

@@ -254,6 +254,7 @@ def _arrays(outcome: Outcome, folder: Path, *, gallery: bool) -> dict[str, bool]
             after=g.after[:8],
             label=g.label[:8],
             prediction=g.prediction[:8],
+            **({} if g.epsilon is None else {"epsilon": np.array([g.epsilon])}),
         )
     return {"samples": outcome.samples is not None, "gallery": gallery and outcome.gallery is not None}
 

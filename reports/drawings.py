@@ -9,6 +9,7 @@ from auditor.catalogue import MetricEntry, ProbeEntry
 from . import cells, charts, wording
 from .charts import Axis, Panel, Point, Series
 from .confusion import confusion
+from .distance_curve import distance_curve
 from .from_samples import membership_roc, reliability_diagram
 from .material import Line, Material
 from .page import Chart, Table
@@ -152,9 +153,11 @@ def _ident(probe: ProbeEntry) -> str:
 
 def _evasion(material: Material, probe: ProbeEntry) -> list[Drawn]:
     robust = _metric(probe, "robust_accuracy")
-    if not _points(material, material.lines(probe, robust)):
-        return []
-    return [curves(material, probe, (robust,), start="clean_accuracy")]
+    found = []
+    if _points(material, material.lines(probe, robust)):
+        found.append(curves(material, probe, (robust,), start="clean_accuracy"))
+    chart = distance_curve(material, probe, _ident(probe))
+    return [*found, Drawn(frozenset(), frozenset(), chart)] if chart else found
 
 
 def _ood(material: Material, probe: ProbeEntry) -> list[Drawn]:
@@ -183,7 +186,10 @@ def _membership(material: Material, probe: ProbeEntry) -> list[Drawn]:
 OWN: Mapping[str, Callable[[Material, ProbeEntry], list[Drawn]]] = {
     "accuracy": _accuracy,
     "calibration": _calibration,
+    "evasion.l1": _evasion,
+    "evasion.l2": _evasion,
     "evasion.linf": _evasion,
+    "evasion.spatial": _evasion,
     "ood.scores": _ood,
     "privacy.membership": _membership,
 }

@@ -18,6 +18,10 @@ from .page import Cell, Column, Picture, Table
 SHOWN = 8
 SIDE = 84
 MOST_CHANGES = 3
+BETWEEN = (
+    "Between them the change, made as strong as can be shown: grey where there is none, lighter where values rose, "
+    "darker where they fell."
+)
 Values = npt.NDArray[np.floating]
 
 
@@ -40,21 +44,38 @@ def exemplars(material: Material, probe: ProbeEntry) -> Exemplars:
 
 
 def _shown(material: Material, result: Result, arrays: Arrays) -> Exemplars:
-    note = f"From {result.subject}: at most {SHOWN} rows, before and after."
+    note = f"From {result.subject}: at most {SHOWN} rows, before and after{radius(arrays)}."
     if arrays["before"].ndim == 4 and arrays["before"].shape[1] in {1, 3}:
-        return Exemplars(tuple(_picture(material, arrays, i) for i in range(min(SHOWN, len(arrays["label"])))), note)
+        pictures = tuple(_picture(material, arrays, i) for i in range(min(SHOWN, len(arrays["label"]))))
+        return Exemplars(pictures, f"{note} {BETWEEN}")
     return Exemplars(note=note, table=_table(material, result, arrays))
+
+
+def radius(arrays: Arrays) -> str:
+    """Within which epsilon they were changed, where there is one."""
+    if "epsilon" not in arrays:
+        return ""
+    return f", at epsilon {wording.coordinate('epsilon', float(arrays['epsilon'][0]))}, the least at which any row fell"
 
 
 def _picture(material: Material, arrays: Arrays, index: int) -> Picture:
     low, high = material.record.dataset.range
     label, prediction = (_class(material, int(arrays[name][index])) for name in ("label", "prediction"))
+    before, after = arrays["before"][index], arrays["after"][index]
     return Picture(
-        before=png(arrays["before"][index], low, high),
-        after=png(arrays["after"][index], low, high),
+        before=png(before, low, high),
+        change=png(*moved(before, after)),
+        after=png(after, low, high),
         alt=f"A row of class {label} before and after the change; afterwards read as {prediction}",
         caption=f"{label} → {prediction}",
     )
+
+
+def moved(before: Values, after: Values) -> tuple[Values, float, float]:
+    """The change of an input, with the ends of a scale on which no change lies in the middle."""
+    move = np.asarray(after, np.float64) - before
+    most = float(np.abs(move).max(initial=0.0)) or 1.0
+    return move, -most, most
 
 
 def _class(material: Material, label: int) -> str:
@@ -95,7 +116,7 @@ def _table(material: Material, result: Result, arrays: Arrays) -> Table:
         )
         for i in range(min(SHOWN, len(arrays["label"])))
     )
-    return Table(f"Exemplars from {result.subject}", columns, rows)
+    return Table(f"Exemplars from {result.subject}{radius(arrays)}", columns, rows)
 
 
 def _changes(before: Values, after: Values) -> tuple[Cell, Cell]:

@@ -1,4 +1,4 @@
-"""The report in short, as Markdown for a forge: verdict, scorecard, findings, differences, what was not assessed."""
+"""The report in short, as Markdown for a forge: verdict, scorecard, curves, findings, differences, gaps."""
 
 import re
 from functools import lru_cache
@@ -8,17 +8,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from auditor.bundle import Facts
 from auditor.policy import Findings
 
-from .page import Cell, Column
+from .page import Cell, Chart, Column, ProbeSection, Report
 from .view import report
+from .wording import FAMILIES
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
 
 
 def render(facts: Facts, findings: Findings) -> bytes:
     """What did this audit find, in short, where Markdown is shown: report.md."""
-    page = _environment().get_template("report.md.j2").render(report=report(facts, findings))
+    said = report(facts, findings)
+    page = _environment().get_template("report.md.j2").render(report=said, curves=curves(said))
     lines = "\n".join(line.rstrip() for line in page.splitlines())
     return (re.sub(r"\n{3,}", "\n\n", lines) + "\n").encode()
+
+
+def curves(said: Report) -> tuple[tuple[ProbeSection, tuple[Chart, ...]], ...]:
+    """What a forge cannot draw of the attacks on inputs: each probe with the numbers of its curves."""
+    attacks = (p for p in said.probes if p.family == FAMILIES["evasion"] and p.charts)
+    return tuple((p, p.charts) for p in attacks)
 
 
 @lru_cache(maxsize=1)

@@ -89,6 +89,7 @@ class Picture:
     """One exemplar: images as data URIs, with what they show."""
 
     before: str
+    change: str
     after: str
     alt: str
     caption: str

@@ -11,7 +11,7 @@ THIN = "\u202f"  # a narrow space that does not break
 SIGNS: Mapping[Unit, str] = {"share": f"{THIN}%", "difference": f"{THIN}pp", "number": ""}
 
 AT_NAMES: Mapping[str, str] = {"epsilon": "ε", "fpr": "FPR"}
-AT_SHARES = frozenset({"rate", "fpr"})
+AT_SHARES = frozenset({"rate", "fpr", "level"})
 BOUNDS: Mapping[Kind, str] = {"upper-bound": "≤ ", "lower-bound": "≥ ", "exact": "", "estimate": ""}
 KINDS: Mapping[Kind, str] = {
     "upper-bound": "an upper bound, the truth is at most this",

@@ -12,9 +12,9 @@ def margin(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Scores that are not numbers give -inf: an answer that cannot be read is no right answer.
     """
     own = scores.gather(1, y.unsqueeze(1)).squeeze(1)
+    # a maximum with a score that is no number is none, and neither is a difference with one
     best = scores.scatter(1, y.unsqueeze(1), -torch.inf).amax(1)
-    lead = own - best
-    return torch.where(lead.isnan() | scores.isnan().any(1), -torch.inf, lead)
+    return torch.nan_to_num(own - best, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
 def cross_entropy(scores: torch.Tensor, y: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
@@ -46,3 +46,20 @@ def fitting_temperature(scores: torch.Tensor) -> float:
     two = torch.nan_to_num(scores.double(), nan=0.0, posinf=0.0, neginf=0.0).topk(2, dim=1).values
     gap = float((two[:, 0] - two[:, 1]).median())
     return max(1.0, gap / STEEP)
+
+
+def lead_away(scores: torch.Tensor, y: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    """How far the best other class leads over the true one (n,): the plain margin, without a target."""
+    others = scores.scatter(1, y.unsqueeze(1), -torch.inf)
+    return others.amax(1) - scores.gather(1, y.unsqueeze(1)).squeeze(1)
+
+
+def towards_ratio(scores: torch.Tensor, y: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Lead of the target class over the true one (n,), as a share of how far the best scores lie apart.
+
+    The targeted difference-of-logits ratio (Croce and Hein 2020): divided by the best score minus the mean of the
+    third and fourth, so that neither scale nor offset of the logits matters. Needs four classes.
+    """
+    best = scores.topk(4, dim=1).values
+    spread = best[:, 0] - (best[:, 2] + best[:, 3]) / 2
+    return towards(scores, y, target) / (spread + 1e-12)

@@ -1,114 +1,75 @@
-"""Square Attack in the Linf ball: random search by patches on scores alone, for images and vectors."""
+"""Square Attack: random search by patches on scores alone, in balls of three norms, for images and vectors."""
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 
 from .apgd import Model, Task
-from .draws import uniform
 from .losses import margin
-from .survivors import Attacked, Lanes, drive, per_row
+from .seekers import Seekers
+from .square_edges import edge_trial, inner
+from .square_masses import mass_trial
+from .survivors import Attacked, drive, per_row, put_rows
+
+Trial = Callable[[Seekers, torch.Tensor], torch.Tensor]  # lanes, share of the coordinates (n,) -> points (n, *shape)
 
 _FIRST_SHARE = 0.8  # of the coordinates a patch covers
+_FIRST_MASS = 0.3  # in L2 and L1, where a patch takes its change from another place
 _HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries
-_INNER = 3  # every third patch on vectors lies inside the ball: kernels and trees are not always worst at its edge
-_PURPOSE = 1
-
-
-@dataclass
-class _Seekers(Lanes):
-    x: torch.Tensor
-    lower: torch.Tensor
-    upper: torch.Tensor
-    y: torch.Tensor
-    key: torch.Tensor
-    lead: torch.Tensor
 
 
 def square(model: Model, task: Task, keys: torch.Tensor, *, queries: int, width: int) -> Attacked:
     """Which rows does a random search of so many queries break, using scores and no gradient.
 
-    Andriushchenko et al. 2020: after the start point, stripes; then patches set to the edge of the ball, kept
-    where the margin does not grow. Every row draws its own patches from its own key (n,) of `keys`. The
-    schedule of patch sizes is that of 10,000 queries rescaled to the budget. On vectors a patch is a random
-    set of coordinates. Blind where scores do not change with the input, as with labels.
+    Andriushchenko et al. 2020: after the start point, a first pattern all over; then patches, kept where the
+    margin does not grow. In Linf a patch goes to the edge of the ball, in L2 and L1 it is given the change that
+    another place gives up. Every row draws its own patches from its own key (n,) of `keys`. The schedule of patch
+    sizes is that of 10,000 queries rescaled to the budget. On vectors a patch is a random set of coordinates.
+    One forward pass a query. Raises ValueError for inputs that are neither vectors nor (C, H, W). Blind where
+    scores do not change with the input, as with labels.
     """
-    lower, upper = task.lower, task.upper
-    start = task.start.maximum(lower).minimum(upper)
-    shares = torch.tensor(_shares(queries), device=start.device)
+    if task.x.dim() not in (2, 4):
+        raise ValueError(f"inputs of shape {tuple(task.x.shape[1:])}: the random search knows vectors and (C, H, W)")
+    lower, upper, start = task.lower, task.upper, task.inside(task.start)
+    trial = _trial(task)
+    first = _FIRST_SHARE if task.norm.name == "linf" else _FIRST_MASS
+    shares = torch.tensor(_shares(queries, first), device=start.device, dtype=start.dtype)
 
-    def admit(rows: torch.Tensor) -> _Seekers:
-        none = torch.zeros(len(rows), dtype=torch.int64, device=start.device)
-        lead = torch.full((len(rows),), torch.inf, device=start.device, dtype=start.dtype)
-        return _Seekers(rows, none, start[rows], task.x[rows], lower[rows], upper[rows], task.y[rows], keys[rows], lead)
+    def admit(rows: torch.Tensor) -> Seekers:
+        return Seekers.of(rows, start, (task.x, lower, upper), task.y, keys)
 
-    def advance(lanes: _Seekers) -> torch.Tensor:
-        trial = _trial(lanes, shares, task.epsilon)
-        if bool((lanes.step == 0).any()):
-            trial = torch.where(per_row(lanes.step == 0, trial), lanes.best, trial)
-        lead = margin(model(trial), lanes.y)
-        # ties are taken, for on a plateau the search must be able to drift, but only towards the edge
-        taken = (lead < lanes.lead) | ((lead == lanes.lead) & ~_inner(lanes))
-        lanes.best = torch.where(per_row(taken, trial), trial, lanes.best)
-        lanes.lead = torch.where(taken, lead, lanes.lead)
-        lanes.step = lanes.step + 1
-        return lanes.lead <= 0
+    def advance(lanes: Seekers) -> torch.Tensor:
+        return _advance(lanes, model, trial, shares)
 
     with torch.no_grad():
         return drive(admit, advance, start=start, steps=queries, width=width)
 
 
-def _shares(queries: int) -> list[float]:
+def _trial(task: Task) -> Trial:
+    if task.norm.name == "linf":
+        return lambda lanes, share: edge_trial(lanes, share, task.epsilon)
+    power = 2 if task.norm.name == "l2" else 1
+    return lambda lanes, share: mass_trial(lanes, share, task.epsilon, power)
+
+
+def _shares(queries: int, first: float = _FIRST_SHARE) -> list[float]:
     """The share of coordinates that the patch of each query covers."""
-    return [_FIRST_SHARE / 2 ** bisect_left(_HALVED_AT, 10_000 * i / queries) for i in range(queries + 1)]
+    return [first / 2 ** bisect_left(_HALVED_AT, 10_000 * i / queries) for i in range(queries + 1)]
 
 
-def _trial(lanes: _Seekers, shares: torch.Tensor, epsilon: float) -> torch.Tensor:
-    share = shares[lanes.step]
+def _advance(lanes: Seekers, model: Model, trial: Trial, shares: torch.Tensor) -> torch.Tensor:
+    """One query of every lane; says which have been broken so far (n,)."""
+    point = lanes.best if lanes.ages == {0} else trial(lanes, shares[lanes.step])
+    if 0 in lanes.ages:
+        point = torch.where(per_row(lanes.step == 0, point), lanes.best, point)
+    lead = margin(model(point), lanes.y).to(lanes.lead.dtype)
+    taken = lead <= lanes.lead
     if lanes.x.dim() == 2:
-        return _vector_trial(lanes, share, epsilon)
-    if lanes.x.dim() == 4:
-        return _image_trial(lanes, share)
-    raise ValueError(f"inputs of shape {tuple(lanes.x.shape[1:])}: the random search knows vectors and (C, H, W)")
-
-
-def _inner(lanes: _Seekers) -> torch.Tensor:
-    return (lanes.step % _INNER == 0) & (lanes.step > 0) & (lanes.x.dim() == 2)
-
-
-def _vector_trial(lanes: _Seekers, share: torch.Tensor, epsilon: float) -> torch.Tensor:
-    size = lanes.x.shape[1]
-    drawn = uniform(lanes.key, lanes.step, 2 * size, purpose=_PURPOSE)
-    rank = drawn[:, :size].argsort(1).argsort(1)
-    chosen = rank < (share * size).round().clamp_min(1).unsqueeze(1)
-    within = torch.clamp(lanes.x + epsilon * (2 * drawn[:, size:] - 1), lanes.lower, lanes.upper)
-    moved = torch.where(_inner(lanes).unsqueeze(1), within, _edge(lanes, drawn[:, size:]))
-    return torch.where(chosen | (lanes.step <= 1).unsqueeze(1), moved, lanes.best)
-
-
-def _image_trial(lanes: _Seekers, share: torch.Tensor) -> torch.Tensor:
-    channels, height, width = lanes.x.shape[1:]
-    drawn = uniform(lanes.key, lanes.step, 2 + channels + channels * width, purpose=_PURPOSE)
-    side = (share * height * width).sqrt().round()
-    inside = _span(drawn[:, 0], side, height).unsqueeze(2) & _span(drawn[:, 1], side, width).unsqueeze(1)
-    patch = _edge(lanes, drawn[:, 2 : 2 + channels].view(-1, channels, 1, 1))
-    trial = torch.where(inside.unsqueeze(1), patch, lanes.best)
-    striped = lanes.step <= 1
-    if not bool(striped.any()):
-        return trial
-    stripes = _edge(lanes, drawn[:, 2 + channels :].view(-1, channels, 1, width))
-    return torch.where(per_row(striped, trial), stripes, trial)
-
-
-def _span(draw: torch.Tensor, side: torch.Tensor, length: int) -> torch.Tensor:
-    """Which of `length` places (n, length) lie in a run of `side` whose start was drawn."""
-    side = side.clamp(1, max(length - 1, 1))
-    first = (draw * (length - side + 1)).floor().unsqueeze(1)
-    place = torch.arange(length, device=draw.device)
-    return (place >= first) & (place < first + side.unsqueeze(1))
-
-
-def _edge(lanes: _Seekers, draw: torch.Tensor) -> torch.Tensor:
-    """Every coordinate at the lower or the upper end of what it may take, by coin flips."""
-    return torch.where(draw < 0.5, lanes.lower, lanes.upper)
+        # ties are taken, for on a plateau the search must be able to drift, but only towards the edge
+        taken &= (lead < lanes.lead) | ~inner(lanes.step)
+    taken &= lanes.lead > 0
+    put_rows(taken, (point.flatten(1), lanes.best.view(len(point), -1)))
+    torch.where(taken, lead, lanes.lead, out=lanes.lead)
+    lanes.step += 1
+    return lanes.lead <= 0

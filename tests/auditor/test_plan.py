@@ -118,6 +118,15 @@ def test_the_trainings_alone_are_the_subjects_and_their_searches(make: Make) -> 
     assert {u.kind for u in plan.units.values()} == {"fit", "tune"}
 
 
+def test_a_probe_that_has_nothing_to_ask_of_the_data_is_planned_as_skipped_with_its_reason(make: Make) -> None:
+    plan = make(("  calibration:\n", "  evasion.spatial:\n"))
+    results = [r for r in plan.results if r.probe == "evasion.spatial"]
+    assert len(results) == 4
+    assert {(r.unit, r.errored) for r in results} == {(None, False)}
+    assert {r.reason for r in results} == {"needs images; the rows of this data have the shape (13,)"}
+    assert "evasion.spatial" not in {u.probe for u in plan.units.values()}
+
+
 def test_a_probe_that_cannot_be_imported_is_planned_as_errored(make: Make) -> None:
     results = [r for r in make(("  calibration:\n", "  trouble.missing:\n")).results if r.probe == "trouble.missing"]
     assert [r.errored for r in results] == [True] * 4

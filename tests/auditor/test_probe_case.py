@@ -133,6 +133,12 @@ def test_probabilities_are_the_softmax_of_logits() -> None:
     np.testing.assert_allclose(probabilities(logits, "logits"), expected, rtol=1e-10, atol=1e-300)
 
 
+def test_logits_that_are_infinite_have_no_probabilities_and_warn_nobody() -> None:
+    told = probabilities(np.array([[np.inf, 0.0], [np.inf, np.inf], [-np.inf, 0.0]]), "logits")
+    assert np.isnan(told[:2]).all()
+    assert told[2].tolist() == [0.0, 1.0]
+
+
 def test_every_pass_is_counted_forward_and_backward() -> None:
     subject = TorchSubject(nn.Linear(2, 2), classes=2, shape=(2,))
     at = case(subject)

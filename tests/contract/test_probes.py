@@ -27,7 +27,11 @@ from auditor.training.loop import fit
 
 BUILT_IN = [name for name, entry in plugins.names("auditor.probes").items() if plugins.owner(entry) == "auditor"]
 SMALL: dict[str, dict[str, Any]] = {
-    "evasion.linf": {"epsilons": (0.02, 0.1), "samples": 40, "queries": 20},
+    "evasion.linf": {"epsilons": (0.02, 0.1), "samples": 40, "queries": 20, "minimum_norm": 10},
+    "evasion.l2": {"epsilons": (0.2, 0.5), "samples": 40, "queries": 20},
+    "evasion.l1": {"epsilons": (0.5, 2), "samples": 40, "queries": 20},
+    "evasion.spatial": {"samples": 40, "angles": 5, "shifts": 3},
+    "evasion.patch": {"samples": 40, "places": 1, "steps": 5},
     "ood.scores": {"samples": 60},
 }
 KINDS = {
@@ -35,7 +39,10 @@ KINDS = {
     "tabular": DataConfig(source="breast-cancer"),
 }
 NAMES = pytest.mark.parametrize("name", BUILT_IN)
-ON = pytest.mark.parametrize("kind", KINDS)
+IMAGES_ONLY = {"evasion.spatial", "evasion.patch"}
+ASKED = pytest.mark.parametrize(
+    ("name", "kind"), [(n, k) for n in BUILT_IN for k in KINDS if k == "image" or n not in IMAGES_ONLY]
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +175,7 @@ def test_a_probe_plans_its_trainings_from_facts_alone_and_always_the_same(name: 
     assert bool(first) == (Access.RECIPE in loaded(name).needs)
 
 
-@NAMES
-@ON
+@ASKED
 def test_a_probe_asked_twice_says_the_same(name: str, kind: str) -> None:
     case = case_of(name, kind)
     again, first = case.probe.run(case), outcome(name, kind)
@@ -182,8 +188,7 @@ def test_a_probe_asked_twice_says_the_same(name: str, kind: str) -> None:
             np.testing.assert_array_equal(values, first.samples.columns[column])
 
 
-@NAMES
-@ON
+@ASKED
 def test_a_probe_measures_every_headline_it_declares_with_an_interval(name: str, kind: str) -> None:
     declared = {m.name: m for m in loaded(name).metrics}
     measured = outcome(name, kind).measurements
@@ -199,8 +204,7 @@ def test_a_probe_measures_every_headline_it_declares_with_an_interval(name: str,
     assert len(keys) == len(set(keys))
 
 
-@NAMES
-@ON
+@ASKED
 def test_a_number_lies_in_its_interval_and_a_share_between_0_and_1(name: str, kind: str) -> None:
     units = {m.name: m.unit for m in loaded(name).metrics}
     for m in outcome(name, kind).measurements:
@@ -212,8 +216,7 @@ def test_a_number_lies_in_its_interval_and_a_share_between_0_and_1(name: str, ki
             assert -1 <= m.value <= 1, m
 
 
-@NAMES
-@ON
+@ASKED
 def test_the_mean_of_a_column_is_the_number_that_names_it(name: str, kind: str) -> None:
     found = outcome(name, kind)
     for m in found.measurements:
@@ -231,8 +234,7 @@ def column_of(found: Outcome, m: Measurement) -> np.ndarray:
     return values
 
 
-@NAMES
-@ON
+@ASKED
 def test_samples_are_rows_by_columns_and_no_row_comes_twice(name: str, kind: str) -> None:
     samples = outcome(name, kind).samples
     assert samples is not None
@@ -245,8 +247,7 @@ def test_samples_are_rows_by_columns_and_no_row_comes_twice(name: str, kind: str
         assert values.dtype.kind in "bf"
 
 
-@NAMES
-@ON
+@ASKED
 def test_a_probe_changes_nothing_it_was_handed(name: str, kind: str, streams: Any) -> None:
     on = table(kind)
     module = copy.deepcopy(on.module)
@@ -273,9 +274,17 @@ def test_a_probe_changes_nothing_it_was_handed(name: str, kind: str, streams: An
 
 @NAMES
 def test_a_probe_counts_what_it_asks(name: str) -> None:
-    case = case_of(name, "tabular")
+    case = case_of(name, "image" if name in IMAGES_ONLY else "tabular")
     case.probe.run(case)
     assert case.counts.forwards >= len(case.data.x_test) // 2
+
+
+@NAMES
+def test_a_probe_is_asked_of_tables_too_or_says_why_not(name: str) -> None:
+    on = table("tabular")
+    said = loaded(name)().unasked(Setting(on.data.facts(), on.recipe))
+    assert (said is not None) == (name in IMAGES_ONLY)
+    assert loaded(name)().unasked(Setting(table("image").data.facts(), on.recipe)) is None
 
 
 def test_reading_all_probes_imports_nothing_heavy(shell: Any) -> None:

@@ -108,8 +108,8 @@ def test_every_drawing_has_a_name_and_every_picture_a_text(page: Page) -> None:
     assert len(page.named("figure")) == len(drawings) + 1  # the pictures
     assert all(d["role"] == "img" and d["aria-labelledby"] for d in drawings)
     pictures = [str(i["alt"]) for i in page.named("img")]
-    assert pictures == ["", "A row of class zero before and after the change; afterwards read as one",
-                        "", "A row of class one before and after the change; afterwards read as two"]  # fmt: skip
+    assert pictures == ["", "", "A row of class zero before and after the change; afterwards read as one",
+                        "", "", "A row of class one before and after the change; afterwards read as two"]  # fmt: skip
 
 
 def test_drawings_take_their_colours_from_the_page(rendered: bytes) -> None:

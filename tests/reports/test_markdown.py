@@ -45,6 +45,7 @@ def test_the_order_is_verdict_scorecard_findings_comparison_gaps_reproduction(fa
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
         "Scope",
         "Scorecard",
+        "Robustness curves",
         "Findings",
         "Optimizer comparison",
         "Not assessed",

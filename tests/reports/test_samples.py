@@ -82,3 +82,24 @@ def test_a_reliability_bin_holds_the_answers_of_its_confidence(
     shown = [[c.text.replace("\u202f", "") for c in row] for row in chart.table.rows]
     assert shown == [["sgd", "16", "72.0%", "75.0%"], ["sgd", "20", "98.0%", "75.0%"]]
     assert re.search(r"Reliability diagram", chart.svg)
+
+
+def test_rows_still_right_are_those_that_nothing_broke_at_or_below_a_distance(
+    bundle: Callable[..., Facts], findings: Findings
+) -> None:
+    from auditor.catalogue import ProbeEntry
+    from auditor.record import Result
+    from auditor.reports.distance_curve import distance_curve, still_right
+
+    far = np.array([0.0, 0.0, 0.1, 0.2, 0.2, 0.4, np.inf, np.inf, np.nan])
+    assert still_right(far[:8], np.array([0.0, 0.1, 0.15, 0.2, 0.4])).tolist() == [0.75, 0.625, 0.625, 0.375, 0.25]
+    result = Result(probe="evasion.l2", version=2, subject="mlp/sgd/0", outcome="completed", samples="samples/one.npz")
+    arrays = {"row": np.arange(9).astype(str), "distance": far[:, None]}
+    material = Material(bundle(results=(result,), arrays={"samples/one.npz": arrays}), findings)
+    chart = distance_curve(material, ProbeEntry(id="evasion.l2"), "x")
+    assert chart is not None
+    shown = [[c.text.replace("\u202f", "") for c in row] for row in chart.table.rows]
+    assert [row[1] for row in shown] == ["75.0%", "75.0%", "62.5%", "37.5%", "37.5%", "25.0%"]
+    assert [float(row[0]) for row in shown] == pytest.approx([0, 0.04, 0.1, 0.2, 0.3, 0.4])
+    none = Material(bundle(results=(result,), arrays={"samples/one.npz": {"row": arrays["row"]}}), findings)
+    assert distance_curve(none, ProbeEntry(id="evasion.l2"), "x") is None

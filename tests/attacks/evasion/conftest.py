@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from auditor.attacks.evasion.ball import Ball
 from auditor.attacks.evasion.linf import Linf
 from auditor.dataset import Dataset, Domain
 from auditor.probe import Case, Outcome
@@ -23,14 +24,23 @@ class Run:
         self.outcome, self.counts = outcome, counts
         self.clean = next(m.value for m in outcome.measurements if m.metric == "clean_accuracy")
         self.robust = {float(m.at["epsilon"]): m.value for m in outcome.measurements if m.metric == "robust_accuracy"}
+        targeted = [m for m in outcome.measurements if m.metric == "targeted_robust_accuracy"]
+        self.resisted = {float(m.at["epsilon"]): m.value for m in targeted}
         self.flags = {c.flag for c in outcome.caveats}
         self.doubts = {c.flag for c in outcome.caveats if c.severity != "info"}
 
 
 @pytest.fixture(scope="session")
 def attack() -> Callable[..., Run]:
-    def run(subject: Subject, data: Dataset, *epsilons: float | str, seed: int = 3, **parameters: int) -> Run:
-        case = Case(Linf(epsilons=epsilons, **parameters), "toy", subject, data, Seeds(seed))
+    def run(
+        subject: Subject,
+        data: Dataset,
+        *epsilons: float | str,
+        seed: int = 3,
+        kind: type[Ball] = Linf,
+        **parameters: int | str,
+    ) -> Run:
+        case = Case(kind(epsilons=epsilons, **parameters), "toy", subject, data, Seeds(seed))
         return Run(case.probe.run(case), case.counts)
 
     return run

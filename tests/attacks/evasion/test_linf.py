@@ -284,7 +284,7 @@ def test_labels_alone_are_attacked_by_decisions_and_the_result_is_doubted(digits
     estimator_labels = type("LabelsOnly", (), {"predict": estimator.predict, "classes_": estimator.classes_})()
     subject = SklearnSubject(estimator_labels, classes=10, shape=digits.shape)
     state = np.random.get_state()[1].copy()  # noqa: NPY002  # the generator that ART uses
-    runs = [attack(subject, digits, 0.02, 0.2, label_rows=12, label_iterations=4) for _ in range(2)]
+    runs = [attack(subject, digits, 0.02, 0.2, label_rows=12, label_queries=200) for _ in range(2)]
     assert runs[0].doubts == {"labels_only"}
     assert runs[0].robust[0.2] < 0.3 < runs[0].clean
     assert np.array_equal(*(r.outcome.samples.columns["correct"] for r in runs))
