@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as every worker has; must stand before torch is imported
+
 NOTHING = "schema: auditor/audit/1\n"
 AUDIT = """\
 schema: auditor/audit/1
