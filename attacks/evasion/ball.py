@@ -150,11 +150,7 @@ class Ball(Probe):
 
     def aim(self, classes: tuple[str, ...]) -> int | None:
         """The index of the goal among these classes; None where any wrong answer will do. Raises ConfigError."""
-        if self.goal == ANY:
-            return None
-        if self.goal not in classes:
-            raise ConfigError(f"{self.id}: goal {self.goal!r} is no class; write {ANY}, or one of {', '.join(classes)}")
-        return classes.index(self.goal)
+        return goal_index(self.id, self.goal, classes)
 
     @property
     def untargeted(self) -> bool:
@@ -234,6 +230,15 @@ class Ball(Probe):
 def _named(value: object) -> str:
     """A class's name, which may be a number; YAML reads a bare `off` as false."""
     return OFF if value is None or value is False else str(value)
+
+
+def goal_index(probe: str, goal: str, classes: tuple[str, ...]) -> int | None:
+    """The index of a probe's goal among these classes; None where any wrong answer will do. Raises ConfigError."""
+    if goal == ANY:
+        return None
+    if goal not in classes:
+        raise ConfigError(f"{probe}: goal {goal!r} is no class; write {ANY}, or one of {', '.join(classes)}")
+    return classes.index(goal)
 
 
 def threat(capability: str) -> ThreatModel:

@@ -4,10 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from .bench import Bench, Mask, Rows, Standing
-from .losses import margin
+from .bench import Bench, Rows, Standing
 from .paths import beyond_gradients
 
 if TYPE_CHECKING:
@@ -54,7 +52,8 @@ def lengthen(bench: Bench, standing: Standing, epsilon: float, probe: "Ball", en
             bench.climb_margin(epsilon, steps, _MOMENT + doubling),
             bench.aim(epsilon, steps, 0, again=_AGAIN + doubling),
         )
-        tried = weakest(bench, standing, _TRIED)
+        tried = np.zeros_like(standing.broken)
+        tried[standing.in_order()[:_TRIED]] = True
         fell = sum(len(standing.strike(bench, epsilon, attack, among=tried)) for attack in attacks)
         ended.broken, ended.steps = ended.broken + fell, max(ended.steps, steps)
         if fell <= enough:
@@ -71,15 +70,3 @@ def one_step(bench: Bench, epsilon: float, crossed: Rows) -> int:
     """
     beyond = beyond_gradients(bench, epsilon, crossed)
     return beyond if beyond > _CHANCE * len(crossed) else 0
-
-
-def weakest(bench: Bench, standing: Standing, count: int) -> Mask:
-    """Which rows (n,) stand and have, at the worst point so far, the smallest lead: at most so many."""
-    rows = np.flatnonzero(~standing.broken)
-    index = torch.as_tensor(rows, device=bench.unit.device)
-    parts = [index[at : at + bench.width] for at in range(0, len(index), bench.width)]
-    chosen = np.zeros_like(standing.broken)
-    if len(rows):
-        lead = torch.cat([margin(bench.view.scores(standing.point[i]), bench.labels[i]) for i in parts])
-        chosen[rows[lead.argsort(stable=True)[:count].cpu().numpy()]] = True
-    return chosen

@@ -8,7 +8,6 @@ from torch.nn.functional import avg_pool2d
 
 from auditor.probe import Case, Outcome, Samples
 from auditor.record import Caveat
-from auditor.subject import leads, predicted_labels
 
 from . import repairs, sanity
 from .apgd import apgd
@@ -17,7 +16,7 @@ from .draws import uniform
 from .losses import lead_away
 from .patch import Patch
 from .paths import full_range
-from .results import Clean, exemplars
+from .results import Clean, answered, exemplars
 from .slopes import slope
 from .square import square
 from .survivors import Attacked
@@ -32,7 +31,7 @@ def investigate(case: Case, probe: Patch) -> Outcome:
     """Everything the patch probe finds on one subject."""
     steady = repairs.steadied(case)
     case = steady.case
-    clean = _look(case, probe)
+    clean = answered(case, case.rows(probe.samples))
     bench = Bench.of(case, clean.rows, clean.outputs, probe.batch_size)
     rows = torch.as_tensor(np.flatnonzero(~clean.broken), device=bench.unit.device)
     found = slope(bench, rows, random=steady.random)
@@ -54,14 +53,6 @@ def investigate(case: Case, probe: Patch) -> Outcome:
         violations += end.violations
     caveats += sanity.budget_caveats(violations)
     return _outcome(case, probe, clean, np.stack(broken, axis=1), standing, caveats)
-
-
-def _look(case: Case, probe: Patch) -> Clean:
-    rows = case.rows(probe.samples)
-    x, y = case.domain.clip(case.data.x_test[rows]), case.data.y_test[rows]
-    outputs = case.subject.predict(x)
-    prediction = predicted_labels(outputs)
-    return Clean(rows, y, outputs, prediction, prediction == y, leads(outputs, y) <= 0)
 
 
 def _outcome(

@@ -50,6 +50,11 @@ def _clean(case: Case, probe: Ball, goal: int | None, count: int) -> Clean:
     if goal is not None:
         rows = rows[case.data.y_test[rows] != goal]
         probe.some(len(rows))
+    return answered(case, rows, goal)
+
+
+def answered(case: Case, rows: Rows, goal: int | None = None) -> Clean:
+    """These test rows (n,) as the subject answers them."""
     x, y = case.domain.clip(case.data.x_test[rows]), case.data.y_test[rows]
     outputs = case.subject.predict(x)
     prediction = predicted_labels(outputs)

@@ -9,7 +9,7 @@ from auditor.errors import ConfigError
 from auditor.probe import Case, Metric, Outcome, Probe, Setting, ThreatModel
 from auditor.recipe import Fit
 
-from .ball import ANY, GOAL, REFERENCES
+from .ball import ANY, GOAL, REFERENCES, goal_index
 
 PADDINGS = ("zeros", "border")
 
@@ -100,11 +100,7 @@ class Spatial(Probe):
 
     def aim(self, classes: tuple[str, ...]) -> int | None:
         """The index of the goal among these classes; None where any wrong answer will do. Raises ConfigError."""
-        if self.goal == ANY:
-            return None
-        if self.goal not in classes:
-            raise ConfigError(f"{self.id}: goal {self.goal!r} is no class; write {ANY}, or one of {', '.join(classes)}")
-        return classes.index(self.goal)
+        return goal_index(self.id, self.goal, classes)
 
     def fits(self, setting: Setting) -> dict[str, Fit]:
         """No trainings. Raises ConfigError where these data have no such goal, before anything runs."""

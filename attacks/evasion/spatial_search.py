@@ -19,7 +19,7 @@ from .ball import ANY
 from .bench import Bench, Mask, Rows, Standing
 from .draws import uniform
 from .losses import margin
-from .results import Clean, exemplars
+from .results import Clean, answered, exemplars
 from .spatial import Spatial
 from .turning import Padding, turned
 
@@ -101,10 +101,7 @@ def _look(case: Case, probe: Spatial, goal: int | None) -> Clean:
     rows = rows if goal is None else rows[case.data.y_test[rows] != goal]
     if not len(rows):
         raise DataError(f"{probe.id}: goal {probe.goal!r}: every row that could be attacked is of that class")
-    x, y = case.domain.clip(case.data.x_test[rows]), case.data.y_test[rows]
-    outputs = case.subject.predict(x)
-    prediction = predicted_labels(outputs)
-    return Clean(rows, y, outputs, prediction, prediction == y, leads(outputs, y, goal) <= 0)
+    return answered(case, rows, goal)
 
 
 def grid(probe: Spatial, level: float, rng: np.random.Generator) -> Turns:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from auditor.attacks.evasion.bench import Bench, Standing
-from auditor.attacks.evasion.convergence import Convergence, lengthen, one_step, weakest
+from auditor.attacks.evasion.convergence import Convergence, lengthen, one_step
 from auditor.attacks.evasion.linf import Linf
 from auditor.probe import Case
 from auditor.seeds import Seeds
@@ -48,14 +48,6 @@ def test_many_steps_break_what_one_does_on_an_honest_net_and_not_where_only_the_
         crossed = standing.strike(bench, 0.08, bench.cross(0.08))
         assert len(crossed) > 50
         assert (one_step(bench, 0.08, crossed) > 10) == left
-
-
-def test_the_weakest_rows_are_those_with_the_smallest_lead(linear, digits, torch_subject):
-    bench, standing = begun(torch_subject(linear, digits), digits, Linf(epsilons=(0.05,)))
-    two = np.sort(torch_subject(linear, digits).predict(digits.x_test), axis=1)[:, -2:]
-    lead = np.where(standing.broken, np.inf, two[:, 1] - two[:, 0])
-    chosen = weakest(bench, standing, 10)
-    assert set(np.flatnonzero(chosen)) == set(np.argsort(lead, kind="stable")[:10])
 
 
 def test_one_step_that_does_better_than_many_is_doubted(mlp, digits, torch_subject, attack):
