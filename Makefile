@@ -34,8 +34,11 @@ wheel: .venv/tested             ## build the wheel and check what is in it
 
 bench: .venv/tested             ## print the numbers that the documentation states
 	$(BIN)/python benchmarks/main_job.py
-	$(BIN)/python benchmarks/training_loop.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/layout.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/matching.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/contrasts.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/formats.py
 
 clean:
@@ -58,7 +61,7 @@ clean:
 	@touch $@
 
 .venv/tested: .venv/installed .venv/fashion tests/plugin/pyproject.toml $(wildcard tests/plugin/auditor_trouble/*.py)
-	$(PIP) --no-build-isolation --editable ".[boost,onnx,tabular]"
+	$(PIP) --no-build-isolation --editable ".[boost,onnx,optim,tabular]"
 	$(PIP) pytest ruff mypy build check-wheel-contents mlserver
 	$(PIP) --no-build-isolation --no-deps ./tests/plugin
 	@touch $@

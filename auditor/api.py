@@ -1,7 +1,7 @@
 """The Python API: audit a model that is already in memory."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -27,6 +27,7 @@ def audit(
     seed: int = 0,
     outputs: Outputs = "logits",
     probes: Mapping[str, Any] | None = None,
+    variants: Sequence[str] = (),
     policy: str | Path | None = None,
     out: str | Path | None = None,
     workers: int = 0,
@@ -39,17 +40,18 @@ def audit(
     groups_NAME; x is (N, features) or (N, C, H, W), y is (N,) integers. x_train are taken for the rows it
     was trained on.
 
-    `probes` maps probe ids to parameters, or to "off", as in audit.yaml. `out` keeps the bundle with its reports;
-    without it nothing is left on disk. `workers=0` works in this process, where nothing protects it from
-    a model that crashes; any other number uses that many worker processes (the model must then be picklable, and the
-    call stand under `if __name__ == "__main__":`). The model is not changed.
+    `probes` maps probe ids to parameters, or to "off", as in audit.yaml. `variants` are ways to deploy a torch module
+    (int8, int4, bfloat16, pruned-N) that are audited beside it. `out` keeps the bundle with its reports; without it
+    nothing is left on disk. `workers=0` works in this process, where nothing protects it from a model that crashes; any
+    other number uses that many worker processes (the model must then be picklable, and the call stand under `if
+    __name__ == "__main__":`). The model is not changed.
 
     Raises AuditorError for data or a model that cannot be audited. What failed inside is in the record, as `errored`.
     """
     dataset = _checked(model, data, seed=seed, outputs=outputs)
-    loaded = _configuration(
-        model, dataset, profile=profile, name=name, seed=seed, outputs=outputs, probes=probes, policy=policy
-    )
+    load = {"format": "object", "path": type(model).__name__, "outputs": outputs}
+    subject = {"load": load, "variants": list(variants)}
+    loaded = _configuration(subject, dataset, profile=profile, name=name, seed=seed, probes=probes, policy=policy)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         place = auditing.Options(
@@ -84,13 +86,12 @@ def _checked(model: Any, data: Dataset | Mapping[str, np.ndarray], *, seed: int,
 
 
 def _configuration(
-    model: Any,
+    subject: Mapping[str, Any],
     dataset: Dataset,
     *,
     profile: str,
     name: str,
     seed: int,
-    outputs: Outputs,
     probes: Mapping[str, Any] | None,
     policy: str | Path | None,
 ) -> Loaded:
@@ -100,7 +101,7 @@ def _configuration(
         "seed": seed,
         "profile": profile,
         "data": {"source": "arrays", "description": dataset.description},
-        "subjects": [{"id": "model", "load": {"format": "object", "path": type(model).__name__, "outputs": outputs}}],
+        "subjects": [{"id": "model", **subject}],
         "probes": dict(probes or {}),
         "policy": str(Path(policy).resolve()) if policy else None,
     }

@@ -3,38 +3,25 @@
 import platform
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from auditor.bundle import Arrays, Timings
+from auditor.bundle import Timings
 from auditor.catalogue import Catalogue
-from auditor.contrast import Member, NotComparableError, contrast, finish, group_measurement, shown_equivalent
-from auditor.errors import AuditorError
+from auditor.comparison import Comparison
+from auditor.explained import doubted
 from auditor.job import Failure
+from auditor.measured import Measured
 from auditor.plan import Plan, PlannedResult, PlannedSubject
 from auditor.recipe import Recipe
-from auditor.record import (
-    AuditRecord,
-    Caveat,
-    Contrast,
-    Measurement,
-    Record,
-    Result,
-    SubjectRecord,
-    Training,
-    reliability,
-)
+from auditor.record import AuditRecord, Caveat, Record, Result, SubjectRecord, Training, reliability
 from auditor.sources import environment
 from auditor.store import Store
 from auditor.subject import Access
 from auditor.subjects.spec import Load
-
-Key = tuple[str, str, tuple[tuple[str, float | str], ...]]
+from auditor.targets import Target, reached, targets
 
 
 @dataclass
@@ -47,13 +34,21 @@ class Assembly:
     catalogue: Catalogue
     files: dict[str, Path] = field(default_factory=dict)  # samples and galleries by their name in the bundle
 
+    @cached_property
+    def _measured(self) -> Measured:
+        return Measured(self.plan, self.store, self.failures)
+
+    @cached_property
+    def _comparison(self) -> Comparison:
+        return Comparison(self._measured, self.catalogue)
+
     def record(self) -> Record:
         """Everything that was seen; `complete` unless some unit neither finished nor failed."""
         plan, config = self.plan, self.plan.config
         complete = all(self.store.has(u) or u in self.failures for u in plan.units)
         results = tuple(self._result(r) for r in plan.results)
-        single = [m for r in plan.results for m in self._measurements(r)]
-        return Record(
+        single = [m for r in plan.results for m in self._measured.of(r)]
+        record = Record(
             audit=AuditRecord(
                 name=config.name,
                 seed=config.seed,
@@ -64,16 +59,14 @@ class Assembly:
             dataset=plan.data,
             subjects=tuple(self._subject(s) for s in plan.subjects),
             results=results,
-            measurements=(*single, *self._group_measurements()),
-            contrasts=self._contrasts(),
+            measurements=(*single, *self._comparison.group_measurements()),
+            contrasts=self._comparison.contrasts(),
         )
-
-    def _finished(self, unit: str | None) -> dict[str, Any] | None:
-        usable = unit is not None and unit not in self.failures and self.store.has(unit)
-        return self.store.read(unit) if usable and unit is not None else None
+        explained = tuple(doubted(one, record) for one in self._comparison.explained())
+        return record.model_copy(update={"explained": explained})
 
     def _subject(self, subject: PlannedSubject) -> SubjectRecord:
-        said = self._finished(subject.unit)
+        said, made = self._measured.finished(subject.unit), self._measured.finished(subject.base)
         failure = self.failures.get(subject.unit)
         error = failure.reason if failure else None if said else "not made: the audit was interrupted"
         if said and said.get("diverged_at") is not None:
@@ -85,27 +78,43 @@ class Assembly:
             config=subject.config.id,
             optimizer=subject.optimizer,
             seed=subject.seed,
+            variant=subject.variant,
             access=_access(subject, said) if said else (),
             sha256=said.get("sha256") if said else None,
+            weights_sha256=self._measured.weights(subject),
             error=error,
-            training=self._training(subject, said) if said and said["kind"] == "fit" else None,
+            training=self._training(subject, made) if made and made["kind"] == "fit" else None,
             loaded=_loaded(load, subject.recipe) if load else None,
         )
 
     def _training(self, subject: PlannedSubject, said: Mapping[str, Any]) -> Training:
         assert subject.recipe is not None
-        searches = self.plan.units[subject.unit].inputs
-        tuning = self._finished(searches[0]) if searches else None
+        searches = self.plan.units[subject.base].inputs
+        tuning = self._measured.finished(searches[0]) if searches else None
         return Training(
             learning_rate=said["learning_rate"],
             epochs=said["epochs"],
             steps=said["steps"],
             flops=said["flops"],
             curve=tuple(said["curve"]),
-            recipe=subject.recipe.model_dump(mode="json", exclude={"seed"}),
+            recipe=subject.recipe.stated(),
             privacy=said.get("privacy"),
-            tuning={k: tuning[k] for k in ("trials", "edge_limited")} if tuning else None,
+            clipped=said.get("clipped"),
+            optimizer_state_bytes=said.get("optimizer_state_bytes"),
+            said=tuple(said.get("said", ())),
+            tuning={k: tuning[k] for k in ("trials", "edge_limited", "seeds")} if tuning else None,
+            **self._to_target(subject),
         )
+
+    def _to_target(self, subject: PlannedSubject) -> dict[str, Any]:
+        """When the watched training of a subject reached the target of its section, where it has one."""
+        target, said = self._targets.get(subject.config.id), self._measured.finished(subject.watched)
+        told = reached(said, target) if target and said else None
+        return {"steps_to_target": told["steps"], "target": told} if told else {}
+
+    @cached_property
+    def _targets(self) -> dict[str, Target]:
+        return targets(self.plan, self._measured.finished)
 
     def _result(self, planned: PlannedResult) -> Result:
         base = {
@@ -118,7 +127,7 @@ class Assembly:
             return Result(outcome="errored" if planned.errored else "skipped", reason=planned.reason, **base)
         if failure := self.failures.get(planned.unit):
             return Result(outcome="errored", reason=failure.reason, **base)
-        said = self._finished(planned.unit)
+        said = self._measured.finished(planned.unit)
         if said is None:
             return Result(outcome="errored", reason="not run: the audit was interrupted", **base)
         if said["outcome"] == "skipped":
@@ -148,7 +157,7 @@ class Assembly:
         found: dict[str, list[tuple[str, Caveat]]] = defaultdict(list)
         for planned in self.plan.results:
             entry = self.catalogue.probe(planned.probe)
-            said = self._finished(planned.unit) if entry and entry.undermines else None
+            said = self._measured.finished(planned.unit) if entry and entry.undermines else None
             for caveat in map(Caveat.model_validate, said["caveats"] if said else ()):
                 if entry and caveat.flag in entry.undermines and caveat.severity != "info":
                     found[planned.subject].append((planned.probe, caveat))
@@ -159,119 +168,6 @@ class Assembly:
         name = f"{kind}/{planned.subject.replace('/', '__')}__{planned.probe}.npz"
         self.files[name] = self.store.path(planned.unit, f"{kind}.npz")
         return name
-
-    def _measurements(self, planned: PlannedResult) -> list[Measurement]:
-        said = self._finished(planned.unit)
-        return [Measurement.model_validate(m) for m in said["measurements"]] if said else []
-
-    @cached_property
-    def _groups(self) -> dict[str, list[PlannedSubject]]:
-        groups: dict[str, list[PlannedSubject]] = defaultdict(list)
-        for subject in self.plan.subjects:
-            if subject.seed is not None:
-                groups[subject.group].append(subject)
-        return dict(groups)
-
-    @cached_property
-    def _by_key(self) -> dict[Key, dict[str, Measurement]]:
-        """Measurements by what they measure, then by subject."""
-        found: dict[Key, dict[str, Measurement]] = defaultdict(dict)
-        for planned in self.plan.results:
-            for m in self._measurements(planned):
-                found[m.probe, m.metric, tuple(sorted(m.at.items()))][m.of] = m
-        return dict(found)
-
-    @cached_property
-    def _samples(self) -> dict[tuple[str, str], Arrays]:
-        loaded: dict[tuple[str, str], Arrays] = {}
-        for planned in self.plan.results:
-            said = self._finished(planned.unit)
-            if said and said.get("samples") and planned.unit:
-                with np.load(self.store.path(planned.unit, "samples.npz"), allow_pickle=False) as archive:
-                    loaded[planned.probe, planned.subject] = {name: archive[name] for name in archive.files}
-        return loaded
-
-    def _members(self, group: str, measured: Mapping[str, Measurement]) -> list[Member] | None:
-        """One member a subject of the group; None unless every subject of it was measured."""
-        members = []
-        for subject in self._groups.get(group, ()):
-            m = measured.get(subject.id)
-            if m is None:
-                return None
-            assert subject.seed is not None
-            rows, values = column(self._samples.get((m.probe, subject.id), {}), m.column)
-            members.append(
-                Member(subject=subject.id, group=group, seed=subject.seed, rows=rows, values=values, measurement=m)
-            )
-        return members or None
-
-    def _group_measurements(self) -> list[Measurement]:
-        found = []
-        for measured in self._by_key.values():
-            for group in self._groups:
-                if members := self._members(group, measured):
-                    with suppress(NotComparableError):  # no number for the group, so that nothing can pass by it
-                        m = measured[members[0].subject]
-                        metric = self.catalogue.metric(f"{m.probe}.{m.metric}")
-                        unit = metric.unit if metric else None
-                        found.append(group_measurement(m, members, self.plan.config.confidence, unit))
-        return found
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        """Which groups are compared: each with the reference, or with the first of its family.
-
-        A family is what one configuration trains; all groups of loaded models are one.
-        """
-        reference = self.plan.config.contrasts.reference
-        family = {group: s[0].config.id if s[0].config.train else None for group, s in self._groups.items()}
-        firsts: dict[str | None, str] = {}
-        for group, name in family.items():
-            firsts.setdefault(name, group)
-        return [(a, group) for group, name in family.items() if (a := reference or firsts[name]) != group]
-
-    def _contrasts(self) -> tuple[Contrast, ...]:
-        settings = self.plan.config.contrasts
-        metrics = settings.metrics or tuple(
-            f"{p.id}.{m.name}" for p in self.catalogue.probes for m in p.metrics if m.headline and m.better != "neither"
-        )
-        made = [c for name in metrics for a, b in self._pairs() for c in self._contrasts_of(name, a, b)]
-        return finish(made, {pair: self._equal_accuracy(*pair) for pair in self._pairs()})
-
-    def _equal_accuracy(self, a: str, b: str) -> bool | None:
-        """Whether two groups' accuracies are shown to be equal; None where they were not both measured."""
-        measured = self._by_key.get(("accuracy", "accuracy", ()), {})
-        ours, theirs = self._members(a, measured), self._members(b, measured)
-        settings = self.plan.config.contrasts
-        if not (ours and theirs):
-            return None
-        try:
-            return shown_equivalent(ours, theirs, delta=settings.delta, alpha=settings.alpha)
-        except NotComparableError:
-            return None
-
-    def _contrasts_of(self, qualified: str, a: str, b: str) -> list[Contrast]:
-        settings = self.plan.config.contrasts
-        found = []
-        for (probe, metric, _), measured in self._by_key.items():
-            if f"{probe}.{metric}" != qualified:
-                continue
-            ours, theirs = self._members(a, measured), self._members(b, measured)
-            if ours and theirs:
-                template = measured[ours[0].subject]
-                with suppress(NotComparableError):  # groups asked different rows have no paired difference
-                    found.append(
-                        contrast(
-                            qualified,
-                            template.at,
-                            ours,
-                            theirs,
-                            alpha=settings.alpha,
-                            delta=settings.delta,
-                            better=template.better,
-                            confidence=self.plan.config.confidence,
-                        )
-                    )
-        return found
 
     def timings(self, provenance: Mapping[str, Any]) -> Timings:
         """What each finished unit cost when it ran, and on what."""
@@ -290,14 +186,4 @@ def _loaded(load: Load, recipe: Recipe | None) -> dict[str, Any]:  # any JSON va
     said = load.model_dump(mode="json", exclude_defaults=True) | {"format": load.format, "outputs": load.outputs}
     if load.path is not None and load.address is None:
         said["path"] = Path(load.path).name
-    return said | ({"recipe": recipe.model_dump(mode="json", exclude={"seed"})} if recipe else {})
-
-
-def column(samples: Arrays, name: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Row identities and per-row contributions (float, NaN for rows not asked) that a measurement's `column` names."""
-    if name is None or not samples:
-        return np.array([], np.str_), np.array([], np.float64)
-    array, _, index = name.partition(":")
-    if array not in samples:
-        raise AuditorError(f"a measurement names the column {name!r}, which its samples do not have")
-    return samples["row"], samples[array][:, int(index)].astype(np.float64)
+    return said | ({"recipe": recipe.stated()} if recipe else {})

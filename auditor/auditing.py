@@ -265,5 +265,5 @@ def keep_weights(folder: Path, store: Store, subject: PlannedSubject, failure: F
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(store.path(subject.unit, "model.safetensors"), path)
     if said["learning_rate"] is None:
-        return f"{subject.id}: trained by {said['recipe']['function']}, {path}"
+        return f"{subject.id}: trained by {said['recipe']['function'] or said['recipe']['estimator']}, {path}"
     return f"{subject.id}: learning rate {said['learning_rate']:g}, loss {said['curve'][-1]['loss']:.4f}, {path}"

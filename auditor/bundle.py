@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError
 
 from auditor.catalogue import Catalogue
+from auditor.energy import Energy
 from auditor.errors import IntegrityError
 from auditor.policy import Findings
 from auditor.record import Frozen, Record, Result, canonical_json
@@ -31,7 +32,12 @@ Model = TypeVar("Model", bound=Frozen)
 
 
 class UnitTiming(Frozen):
-    """What one unit cost when it really ran."""
+    """What one unit cost when it really ran.
+
+    `peak_bytes` is the most that its process has held until then, so earlier units of the same worker are in it.
+    `detail` is what the unit measured of itself: a training its seconds without evaluation and the peak of its tensors,
+    a probe whatever it timed.
+    """
 
     unit: str
     kind: str
@@ -41,6 +47,7 @@ class UnitTiming(Frozen):
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int | None = None
+    energy: Energy | None = None
     detail: dict[str, float] = Field(default_factory=dict)
 
 

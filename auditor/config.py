@@ -13,83 +13,30 @@ from auditor.datasets.spec import DataConfig
 from auditor.documents import Document, read, text_of, validated
 from auditor.documents import loads as read_text
 from auditor.errors import ConfigError, UnknownNameError
-from auditor.recipe import Dp, Objective, Schedule, Standard
 from auditor.record import Frozen, digest
-from auditor.subject import Outputs
 from auditor.subjects.spec import Load
+from auditor.train_section import OptimizerConfig, TrainConfig, TuneConfig
+from auditor.variants.names import variant_of
+
+__all__ = [
+    "AuditConfig",
+    "ContrastConfig",
+    "Loaded",
+    "OptimizerConfig",
+    "SubjectConfig",
+    "TrainConfig",
+    "TuneConfig",
+    "load_audit",
+    "narrowed",
+    "read_profile",
+    "resolve",
+    "text_digest",
+]
 
 SHIPPED = Path(__file__).parent
 PROFILES = ("quick", "standard", "thorough")
 OFF = ("off", False)
-
-
-class OptimizerConfig(Frozen):
-    """One arm of a comparison: an optimizer, its settings, and a learning rate if it is not to be tuned."""
-
-    name: str
-    learning_rate: float | None = Field(None, gt=0)
-    settings: dict[str, float | bool] = Field(default_factory=dict)
-
-
-class TuneConfig(Frozen):
-    """How a learning rate is found: the grid (the optimizer's own by default), and the share of rows kept back."""
-
-    grid: tuple[float, ...] | None = Field(None, min_length=2)
-    validation: float = Field(0.2, gt=0, lt=1)
-
-
-class TrainConfig(Frozen):
-    """Models to train: one for each optimizer and seed.
-
-    With `function`, the user's own training as "module:callable" of (x, y, optimizer, seed, epochs), which answers the
-    model; the optimizers are then names that it understands, and `outputs` says what its torch modules answer.
-    """
-
-    architecture: str = "mlp"
-    kwargs: dict[str, Any] = Field(default_factory=dict)  # of the architecture
-    function: str | None = None
-    outputs: Outputs = "logits"
-    optimizers: tuple[str | OptimizerConfig, ...] = Field(("sgd", "adamw"), min_length=1)
-    seeds: int = Field(5, ge=1)
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(64, ge=1)
-    schedule: Schedule = "cosine"
-    tune: Literal["auto", "off"] | TuneConfig = "auto"
-    objective: Objective = Standard()
-
-    @model_validator(mode="after")
-    def _one_loop(self) -> Self:
-        """The user's own function has its own architecture, rates, batches and objective."""
-        if self.function is None:
-            if "outputs" in self.model_fields_set and self.outputs != "logits":
-                raise ValueError("outputs belongs to `function`; networks trained here answer logits: remove it")
-            return self
-        ours = {"architecture", "kwargs", "batch_size", "schedule", "objective"} & self.model_fields_set
-        if self.tune not in ("auto", "off"):
-            ours.add("tune")
-        if ours:
-            raise ValueError(
-                f"{min(ours)} belongs to the built-in training loop, and `function` is your own: remove it"
-            )
-        if arm := next((a for a in self.arms if a.learning_rate is not None or a.settings), None):
-            raise ValueError(f"the function chooses the rate and settings of {arm.name!r}: name the optimizer alone")
-        return self
-
-    @model_validator(mode="after")
-    def _no_search_in_private(self) -> Self:
-        """Trials look at the training rows as well, and no epsilon would count them."""
-        searched = next((a.name for a in self.arms if a.learning_rate is None), None)
-        if isinstance(self.objective, Dp) and self.tune != "off" and searched is not None:
-            raise ValueError(
-                "a search for the learning rate spends privacy that the objective dp does not count: say `tune: off`, "
-                f"or give a rate: {{name: {searched}, learning_rate: 0.01}}"
-            )
-        return self
-
-    @property
-    def arms(self) -> tuple[OptimizerConfig, ...]:
-        """The optimizers, each with its settings."""
-        return tuple(OptimizerConfig(name=o) if isinstance(o, str) else o for o in self.optimizers)
+WITH_LAYERS = ("state-dict", "object")
 
 
 class SubjectConfig(Frozen):
@@ -106,6 +53,29 @@ class SubjectConfig(Frozen):
     optimizer: str | None = None
     group: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
     seed: int | None = Field(None, ge=0)
+    variants: tuple[str, ...] = ()  # int8, int4, bfloat16, pruned-N: audited beside the model as it is
+
+    @field_validator("variants")
+    @classmethod
+    def _known_variants(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                variant_of(name)
+            except UnknownNameError as error:
+                raise ValueError(str(error)) from None
+        if doubled := next((n for n in names if names.count(n) > 1), None):
+            raise ValueError(f"the variant {doubled!r} is named twice")
+        return names
+
+    @model_validator(mode="after")
+    def _layers_in_reach(self) -> Self:
+        """A variant changes the layers of a network, which only these formats keep as such."""
+        if self.variants and self.load is not None and self.load.format not in WITH_LAYERS:
+            raise ValueError(
+                f"subject {self.id!r}: variants need a torch network whose layers can be reached, and the format "
+                f"{self.load.format} has none: load its state-dict, or leave variants out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -122,6 +92,8 @@ class SubjectConfig(Frozen):
     def _one_recipe(self) -> Self:
         if self.recipe is None:
             return self
+        if self.recipe.ablations:
+            raise ValueError(f"subject {self.id!r}: a loaded model has one recipe; remove recipe.ablations")
         if "seeds" in self.recipe.model_fields_set:
             raise ValueError(f"subject {self.id!r}: a loaded model is one: replace recipe.seeds by `seed` beside it")
         if "optimizers" not in self.recipe.model_fields_set and self.optimizer is None:

@@ -19,8 +19,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
+from auditor.contrast_reasons import reasons
+from auditor.grid import Grid, Row
 from auditor.job import INHERITED
 from auditor.policy import Finding, Findings, State
 from auditor.record import Contrast, Measurement, Record
@@ -119,6 +120,8 @@ class Terminal:
                 self.out.print(groups_table(audited))
             if record.contrasts:
                 self.out.print(contrasts_table(audited))
+            for line in reasons(findings.contrasts, _titles(audited)):
+                self.out.print(f"[yellow]no verdict[/] {escape(line)}", soft_wrap=True)
             self.out.print(findings_table(findings.findings))
             for note in findings.notes:
                 self.out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
@@ -148,26 +151,22 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def groups_table(audited: "Audited") -> Table:
+def groups_table(audited: "Audited") -> Grid:
     """Optimizers, or subjects where nothing was trained, by headline metric, each with its interval."""
     record, catalogue = audited.facts.record, audited.facts.catalogue
     headlines = [(p.id, m.name, m.title, m.unit) for p in catalogue.probes for m in p.metrics if m.headline]
     shown = [h for h in headlines if any((m.probe, m.metric) == h[:2] for m in record.measurements)]
-    table = Table(
-        title=f"{record.audit.name}: what was measured ({_confidence(record)} intervals)", title_justify="left"
-    )
-    table.add_column("")
-    names = list(dict.fromkeys(s.group if s.seed is not None else s.id for s in record.subjects))
-    for name in names:
-        table.add_column(name, justify="right")
-    for probe, metric, title, unit in shown:
-        for at in _coordinates(record, probe, metric):
-            cells = [_cell(_find(record, name, probe, metric, at), unit) for name in names]
-            table.add_row(escape(title) + _at(at), *cells)
+    names = tuple(dict.fromkeys(s.group if s.seed is not None else s.id for s in record.subjects))
+    rows = [
+        Row((escape(title) + _at(at),), tuple(_cell(_find(record, name, probe, metric, at), unit) for name in names))
+        for probe, metric, title, unit in shown
+        for at in _coordinates(record, probe, metric)
+    ]
     costs = training_cost(audited)
     if costs:
-        table.add_row("training, CPU seconds", *[costs.get(name, "") for name in names])
-    return table
+        rows.append(Row(("training, CPU seconds",), tuple(costs.get(name, "") for name in names)))
+    title = f"{escape(record.audit.name)}: what was measured ({_confidence(record)} intervals)"
+    return Grid(title, ("",), names, tuple(rows))
 
 
 def _confidence(record: Record) -> str:
@@ -211,20 +210,13 @@ def training_cost(audited: "Audited") -> dict[str, str]:
     return cells
 
 
-def contrasts_table(audited: "Audited") -> Table:
+def contrasts_table(audited: "Audited") -> Grid:
     """A row a metric, a column a pair of groups: the paired difference, its interval, and what it allows to be said."""
     record, catalogue = audited.facts.record, audited.facts.catalogue
     verdicts = {(c.metric, tuple(sorted(c.at.items())), c.a, c.b): c.verdict for c in audited.findings.contrasts}
-    table = Table(
-        title=f"Paired differences between groups (shares in points, {_confidence(record)} intervals)",
-        title_justify="left",
-    )
-    table.add_column("", overflow="fold")
     pairs = list(dict.fromkeys((c.a, c.b) for c in record.contrasts))
-    for a, b in pairs:
-        table.add_column(f"{b} − {a}", justify="right", overflow="fold")
-    rows = {(c.metric, tuple(sorted(c.at.items()))): c for c in record.contrasts}
-    for (metric, at), one in rows.items():
+    rows = []
+    for (metric, at), one in {(c.metric, tuple(sorted(c.at.items()))): c for c in record.contrasts}.items():
         entry = catalogue.metric(metric)
         mine = {(c.a, c.b): c for c in record.contrasts if (c.metric, c.at) == (metric, one.at)}
         cells = [
@@ -233,8 +225,13 @@ def contrasts_table(audited: "Audited") -> Table:
             else ""
             for p in pairs
         ]
-        table.add_row(escape(entry.title if entry else metric) + _at(one.at), *cells)
-    return table
+        rows.append(Row((escape(entry.title if entry else metric) + _at(one.at),), tuple(cells)))
+    title = f"Paired differences between groups (shares in points, {_confidence(record)} intervals)"
+    return Grid(title, ("",), tuple(f"{b} − {a}" for a, b in pairs), tuple(rows))
+
+
+def _titles(audited: "Audited") -> dict[str, str]:
+    return {f"{p.id}.{m.name}": m.title for p in audited.facts.catalogue.probes for m in p.metrics}
 
 
 def _difference(c: Contrast, verdict: str, unit: str) -> str:
@@ -243,23 +240,20 @@ def _difference(c: Contrast, verdict: str, unit: str) -> str:
     return f"{numbers}\n[{VERDICT_COLOURS.get(verdict, 'yellow')}]{verdict}[/]"
 
 
-def findings_table(findings: tuple[Finding, ...]) -> Table:
+def findings_table(findings: tuple[Finding, ...]) -> Grid:
     """A row a rule, a column a subject; each cell says the state and what was measured."""
     subjects = list(dict.fromkeys(f.subject for f in findings if f.subject is not None)) or [""]
-    table = Table(title="Findings", title_justify="left")
-    for name in ("rule", "severity", "bar"):
-        table.add_column(name, overflow="fold")
-    for subject in subjects:
-        table.add_column(subject, overflow="fold")
     firsts: dict[object, Finding] = {}
     for f in findings:
         firsts.setdefault((f.rule, tuple(sorted(f.at.items()))), f)
+    rows = []
     for first in firsts.values():
         mine = [f for f in findings if (f.rule, f.at) == (first.rule, first.at)]
         cells = ["\n".join(_finding(f) for f in mine if f.subject in (s, None)) for s in subjects]
         bar = escape(first.title) or first.metric + _at(first.at)
-        table.add_row(escape(first.rule), first.severity, f"{bar}\n[dim]{_threshold(first)}[/]", *cells)
-    return table
+        names = (escape(first.rule), first.severity, f"{bar}\n[dim]{_threshold(first)}[/]")
+        rows.append(Row(names, tuple(cells)))
+    return Grid("Findings", ("rule", "severity", "bar"), tuple(subjects), tuple(rows), right=False)
 
 
 def _finding(f: Finding) -> str:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from auditor.distributions import normal_quantile, t_quantile, t_two_sided_p
 from auditor.intervals import score_interval, unseen_interval
+from auditor.spread import Floats, Spread, cells_of, linear, spread_of
 
-Floats = npt.NDArray[np.float64]
+EDGE_HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def crossed_mean(table: npt.ArrayLike, confidence: float = 0.95, bounds: tuple[f
         ValueError: no seed, a seed without an answer, values outside the bounds, or fewer than two rows and
         no bounds.
     """
-    cells = _cells(table)
+    cells = cells_of(table)
     cells = cells[:, ~np.isnan(cells).all(axis=0)]
     value = float(np.mean(np.nanmean(cells, axis=1)))
     if bounds is None:
-        return _around(value, _spread(_linear(cells)), cells, confidence)
+        return _around(value, spread_of(linear(cells)), cells, confidence)
     return _of_share(value, cells, confidence, bounds)
 
 
@@ -78,13 +79,13 @@ def crossed_difference(
     Raises:
         ValueError: the tables differ in shape, or as `crossed_mean`.
     """
-    a, b = _cells(table_a), _cells(table_b)
+    a, b = cells_of(table_a), cells_of(table_b)
     if a.shape != b.shape:
         raise ValueError(f"tables {a.shape} and {b.shape} are not paired")
     asked = ~(np.isnan(a).all(axis=0) & np.isnan(b).all(axis=0))
-    difference = _linear(b[:, asked]) - _linear(a[:, asked])
+    difference = linear(b[:, asked]) - linear(a[:, asked])
     reach = 0.0 if bounds is None else bounds[1] - bounds[0]
-    spread = _spread(difference, imagined=reach)
+    spread = spread_of(difference, imagined=reach)
     estimate = _around(float(difference.mean()), spread, difference, confidence, reach)
     n = int((~np.isnan(a) & ~np.isnan(b)).sum())
     p_value = spread.p_value(estimate.value) if spread.se else t_two_sided_p(estimate.value / estimate.se, math.inf)
@@ -107,12 +108,57 @@ def value_mean(values: npt.ArrayLike, half_widths: npt.ArrayLike, confidence: fl
         raise ValueError("one value without an interval says nothing of its spread")
     z = normal_quantile(0.5 + confidence / 2.0)
     between = float(numbers.var(ddof=1)) / len(numbers) if len(numbers) > 1 else 0.0
-    spread = _Spread(between, float(np.mean(halves**2)) / (z * z), len(numbers) - 1, math.inf)
+    spread = Spread(between, float(np.mean(halves**2)) / (z * z), len(numbers) - 1, math.inf)
     value, half = float(numbers.mean()), spread.half(confidence)
     p_value = spread.p_value(value) if spread.se else None
     return Estimate(
         value, value - half, value + half, spread.se, spread.df(confidence), len(numbers), len(numbers), p_value
     )
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A share of one mean in another, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def crossed_ratio(
+    of: npt.ArrayLike, without: npt.ArrayLike, other: npt.ArrayLike, confidence: float = 0.95, reach: float = 0.0
+) -> Ratio | None:
+    """What is (of - without) / (of - other) of the means, over other seeds and rows? Tables (seeds, rows), paired.
+
+    The interval is Fieller's (J. Royal Stat. Soc. B 16 (1954) 175-185): the shares r for which the mean of (of -
+    without) - r (of - other) is not told from zero by the half-width of `crossed_difference`. `reach` is the width of
+    the values' range, 0 without one. None where of - other is not told from zero: every r would do.
+    """
+    x, w, y = (linear(cells_of(t)) for t in (of, without, other))
+    part, whole = x - w, x - y
+
+    def beyond(r: float) -> bool:
+        """Is the mean of part - r whole told from zero?"""
+        table = part - r * whole
+        return abs(float(table.mean())) > spread_of(table, imagined=reach * (1.0 + abs(r))).half(confidence)
+
+    if not abs(float(whole.mean())) > spread_of(whole, imagined=reach).half(confidence):
+        return None
+    value = float(part.mean()) / float(whole.mean())
+    ends = [_edge(beyond, value, way) for way in (-1.0, 1.0)]
+    return None if None in ends else Ratio(value, *(end for end in ends if end is not None))
+
+
+def _edge(beyond: Callable[[float], bool], inside: float, way: float) -> float | None:
+    """Where `beyond` begins on this side of a place where it does not; None where it never does."""
+    step = next((s for s in (0.01 * 2.0**k for k in range(24)) if beyond(inside + way * s)), None)
+    if step is None:
+        return None
+    low, high = 0.0, step
+    for _ in range(EDGE_HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if beyond(inside + way * middle) else (middle, high)
+    return inside + way * high
 
 
 def equivalent(estimate: Estimate, delta: float, alpha: float = 0.05) -> bool:
@@ -125,112 +171,6 @@ def equivalent(estimate: Estimate, delta: float, alpha: float = 0.05) -> bool:
     return -delta < estimate.value - half and estimate.value + half < delta
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """The variance of a mean in its two parts, each with the degrees of freedom it is known by."""
-
-    seeds: float
-    rows: float
-    seeds_df: float
-    rows_df: float
-
-    @property
-    def se(self) -> float:
-        return math.sqrt(self.seeds + self.rows)
-
-    def half(self, confidence: float) -> float:
-        """Banerjee's half-width."""
-        p = 0.5 + confidence / 2.0
-        wide = t_quantile(p, self.seeds_df) ** 2 * self.seeds if self.seeds else 0.0
-        return math.sqrt(wide + (t_quantile(p, self.rows_df) ** 2 * self.rows if self.rows else 0.0))
-
-    def df(self, confidence: float) -> float:
-        """The degrees of freedom whose t times the standard error is the half-width."""
-        parts = self._parts
-        if not parts or min(parts) == max(parts):
-            return parts[0] if parts else math.inf
-        p, wanted = 0.5 + confidence / 2.0, self.half(confidence) / self.se
-        # In 1/df the t quantile is nearly a straight line, and rises.
-        return _inverse(
-            _falling_zero(lambda u: wanted - t_quantile(p, _inverse(u)), 1.0 / max(parts), 1.0 / min(parts))
-        )
-
-    def p_value(self, value: float) -> float:
-        """One minus the confidence whose half-width just reaches from the value to zero (false position)."""
-        parts = self._parts
-        if value == 0.0:
-            return 1.0
-        near, far = (t_two_sided_p(value / self.se, df) for df in (max(parts), min(parts)))
-        if far < 1e-12 or near == far:
-            return far  # 1 - p is too coarse to invert there, and the fewest degrees of freedom are cautious
-        goal = math.log(abs(value))
-        return math.exp(
-            _falling_zero(
-                lambda u: math.log(self.half(-math.expm1(u))) - goal, math.log(max(near, 1e-13)), math.log(far)
-            )
-        )
-
-    @property
-    def _parts(self) -> list[float]:
-        return [df for df, part in ((self.seeds_df, self.seeds), (self.rows_df, self.rows)) if part]
-
-
-def _inverse(u: float) -> float:
-    return 1.0 / u if u else math.inf
-
-
-def _falling_zero(of: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses zero within low..high, or the end nearer to it (false position)."""
-    at_low, at_high = of(low), of(high)
-    while high - low > 1e-12 and at_low > 1e-10 and at_high < -1e-10:
-        middle = (low * at_high - high * at_low) / (at_high - at_low)
-        found = of(middle)
-        if abs(found) < 1e-10:
-            return middle
-        if found > 0.0:
-            low, at_low, at_high = middle, found, at_high / 2.0
-        else:
-            high, at_high, at_low = middle, found, at_low / 2.0
-    return low if abs(at_low) < abs(at_high) else high
-
-
-def _cells(table: npt.ArrayLike) -> Floats:
-    cells = np.atleast_2d(np.asarray(table, np.float64))
-    if cells.ndim != 2 or not cells.size or np.isnan(cells).all(axis=1).any() or np.isinf(cells).any():
-        raise ValueError("a table needs seeds x rows, finite or NaN, and at least one answer of every seed")
-    return cells
-
-
-def _linear(cells: Floats) -> Floats:
-    """Fill in rows not asked: each seed's mean plus its rows' pull on it, so that means and variances hold.
-
-    z[s, r] = mean[s] + (R / asked[s]) (y[s, r] - mean[s]), and mean[s] where not asked; y itself where all
-    were asked.
-    """
-    mean = np.nanmean(cells, axis=1, keepdims=True)
-    weight = cells.shape[1] / (~np.isnan(cells)).sum(axis=1, keepdims=True)
-    return np.asarray(mean + np.where(np.isnan(cells), 0.0, weight * (cells - mean)))
-
-
-def _spread(table: Floats, imagined: float = 0.0) -> _Spread:
-    """The parts of the variance of a table's mean; `imagined` is the value of one more row, in all seeds."""
-    seeds, rows = table.shape
-    extra = (imagined / rows) ** 2
-    if rows == 1 and not extra:
-        raise ValueError("one row says nothing of how rows vary")
-    row_means, seed_means = table.mean(axis=0), table.mean(axis=1)
-    ms_rows = seeds * float(row_means.var(ddof=1)) if rows > 1 else 0.0
-    if seeds == 1:
-        return _Spread(0.0, ms_rows / rows + extra, 0.0, max(1, rows - 1))
-    ms_seeds = rows * float(seed_means.var(ddof=1))
-    rest = table - seed_means[:, None] - row_means[None, :] + table.mean()
-    ms_rest = float((rest**2).sum()) / ((seeds - 1) * max(1, rows - 1))
-    shared = max(0.0, ms_rows - ms_rest) / (seeds * rows) + extra
-    if max(ms_seeds, shared * seeds * rows) <= 1e-9 * ms_rest:
-        ms_seeds = ms_rest  # all means equal by luck while cells vary: their variance is what is left to go by
-    return _Spread(ms_seeds / (seeds * rows), shared, seeds - 1, max(1, rows - 1))
-
-
 def _of_share(value: float, cells: Floats, confidence: float, bounds: tuple[float, float]) -> Estimate:
     """Wilson's interval of a mean within bounds, at the effective sample size: see `crossed_mean`."""
     low, span = bounds[0], bounds[1] - bounds[0]
@@ -238,8 +178,8 @@ def _of_share(value: float, cells: Floats, confidence: float, bounds: tuple[floa
     if np.nanmin(share) < -1e-9 or np.nanmax(share) > 1 + 1e-9:
         raise ValueError(f"values from {np.nanmin(cells)} to {np.nanmax(cells)} do not lie within {bounds}")
     seeds, rows = share.shape
-    padded = np.hstack([_linear(share), np.broadcast_to([0.0, 1.0], (seeds, 2))])
-    spread, middle, z = _spread(padded), float(padded.mean()), normal_quantile(0.5 + confidence / 2.0)
+    padded = np.hstack([linear(share), np.broadcast_to([0.0, 1.0], (seeds, 2))])
+    spread, middle, z = spread_of(padded), float(padded.mean()), normal_quantile(0.5 + confidence / 2.0)
     asked = int((~np.isnan(cells)).sum())
     effective = middle * (1.0 - middle) * (z / spread.half(confidence)) ** 2 * rows / (rows + 2)
     first, last = score_interval(min(1.0, max(0.0, (value - low) / span)), min(effective, asked), confidence)
@@ -247,7 +187,7 @@ def _of_share(value: float, cells: Floats, confidence: float, bounds: tuple[floa
     return Estimate(value, low + span * first, low + span * last, span * spread.se, df, seeds, asked)
 
 
-def _around(value: float, spread: _Spread, cells: Floats, confidence: float, reach: float = 0.0) -> Estimate:
+def _around(value: float, spread: Spread, cells: Floats, confidence: float, reach: float = 0.0) -> Estimate:
     """The interval around a mean without bounds, and one that is not a point where all cells are equal."""
     seeds, n = len(cells), int((~np.isnan(cells)).sum())
     half = spread.half(confidence)

@@ -152,6 +152,8 @@ def _beside_the_point(problem: ErrorDetails, others: list[ErrorDetails]) -> bool
     loc, is_word = problem["loc"], isinstance(problem["input"], str)
     if problem["type"] == "too_short":
         return any(_inside(p["loc"], loc) for p in others)
+    if problem["type"] == "string_type" and loc[-1] == "str" and isinstance(problem["input"], dict):
+        return any(_inside(p["loc"], loc[:-1]) for p in others if p is not problem)
     words = [p["loc"][:-1] for p in others if p["type"] == "literal_error" and str(p["loc"][-1]).startswith("literal[")]
     if problem["type"] == "literal_error":
         return loc[:-1] in words and not is_word
@@ -174,14 +176,17 @@ def _message(problem: ErrorDetails, document: Document, model: type[BaseModel]) 
     if problem["type"] == "missing":
         return f"{where}: {path} is missing"
     if problem["type"] == "too_short":
-        return f"{where}: {path} needs at least {problem['ctx']['min_length']} entry"
+        least = problem["ctx"]["min_length"]
+        return f"{where}: {path} needs at least {least} {'entry' if least == 1 else 'entries'}"
     found = problem["input"]
     known = re.findall(r"'([^']*)'", problem["ctx"]["expected"]) if problem["type"] == "literal_error" else []
     if near := get_close_matches(str(found), known, n=1, cutoff=0.5):
         return f"{where}: {path}: unknown value {found!r}; did you mean {near[0]!r}?"
     if problem["type"] in KINDS:
         return f"{where}: {path}: must be {KINDS[problem['type']]}{_shown(found)}"
-    return f"{where}: {path + ': ' if path else ''}{problem['msg'].removeprefix('Value error, ')}{_shown(found)}"
+    allowed = "; take letters, digits, '.', '-' and single '_'" if problem["type"] == "string_pattern_mismatch" else ""
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {path + ': ' if path else ''}{said}{_shown(found)}{allowed}"
 
 
 def _shown(found: Any) -> str:  # any YAML value

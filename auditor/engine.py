@@ -1,6 +1,7 @@
 """Runs a plan's units over a store: inputs first, what is finished never again, one failure never the end."""
 
 import heapq
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -11,12 +12,17 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from auditor.bundle import UnitTiming
+from auditor.choosing import choice, spent
 from auditor.job import INHERITED, Failure, Job
 from auditor.plan import Plan, Unit
+from auditor.stacking import alike, most_at_once
 from auditor.store import Store
+from auditor.variants.names import MARK
 
 Status = Literal["cached", "done", "failed"]
 OnUnit = Callable[[Unit, Status, str], None]
+Ready = list[tuple[int, str]]  # units by their place in the plan
+Running = dict["Future[Failure | None]", tuple[tuple[int, str], ...]]
 
 
 class Executor(Protocol):
@@ -50,6 +56,7 @@ class Engine:
     models: Mapping[str, Any] = field(default_factory=dict)  # objects handed in, by subject id
     failures: dict[str, Failure] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
+    stacks: dict[str, str | None] = field(default_factory=dict)  # see `stacking.alike`, of units that were asked for
     started: float = field(default_factory=time.perf_counter)
 
     def run(self, executor: Callable[[], Executor]) -> None:
@@ -76,9 +83,9 @@ class Engine:
                 users[needed].append(identity)
         ready = [(order[i], i) for i, inputs in waiting.items() if not inputs]
         heapq.heapify(ready)
-        running: dict[Future[Failure | None], str] = {}
+        running: Running = {}
         while ready or running:
-            settled = self._start(pool, ready, running) or self._collect(pool, running)
+            settled = self._start(pool, ready, running) or self._collect(pool, ready, running)
             while settled:
                 identity = settled.pop()
                 for user in users[identity]:
@@ -89,50 +96,76 @@ class Engine:
                     elif not waiting[user] and user not in self.failures:
                         heapq.heappush(ready, (order[user], user))
 
-    def _start(
-        self, pool: Executor, ready: list[tuple[int, str]], running: dict["Future[Failure | None]", str]
-    ) -> list[str]:
+    def _start(self, pool: Executor, ready: Ready, running: Running) -> list[str]:
         """Hand out units, one more than there are workers so that none waits; mere choices are settled here."""
         while ready and len(running) <= pool.workers:
-            unit = self.plan.units[heapq.heappop(ready)[1]]
+            first = heapq.heappop(ready)
+            unit = self.plan.units[first[1]]
             if unit.kind == "tune":
                 self._tune(unit)
                 return [unit.identity]
-            job = Job(unit, self.store.root.absolute(), self.directory, self.fresh, self.models.get(unit.subject or ""))
-            running[pool.submit(job)] = unit.identity
+            model = self.models.get((unit.subject or "").partition(MARK)[0])
+            more = self._alike(unit, ready, pool.workers)
+            beside = tuple(self.plan.units[identity] for _, identity in more)
+            job = Job(unit, self.store.root.absolute(), self.directory, self.fresh, model, beside)
+            running[pool.submit(job)] = (first, *more)
         return []
 
-    def _collect(self, pool: Executor, running: dict["Future[Failure | None]", str]) -> list[str]:
+    def _alike(self, unit: Unit, ready: Ready, workers: int) -> Ready:
+        """Trainings that wait and can be done at once with this one, taken out of those that are ready.
+
+        A worker gets its share of them, so that none is idle.
+        """
+        stack = self._stack(unit)
+        if stack is None:
+            return []
+        waiting = sorted(each for each in ready if self._stack(self.plan.units[each[1]]) == stack)
+        size = min(math.ceil((1 + len(waiting)) / workers), most_at_once(unit, self.plan.data))
+        taken = waiting[: size - 1]
+        ready[:] = [each for each in ready if each not in taken]
+        heapq.heapify(ready)
+        return taken
+
+    def _stack(self, unit: Unit) -> str | None:
+        if unit.identity not in self.stacks:
+            self.stacks[unit.identity] = alike(unit, self.plan.data)
+        return self.stacks[unit.identity]
+
+    def _collect(self, pool: Executor, ready: Ready, running: Running) -> list[str]:
         done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
         settled = []
         for future in done:
-            unit = self.plan.units[running.pop(future)]
-            failure = pool.result(future)
-            if failure is None:
-                self._done(unit, "done")
-            else:
-                self._fail(unit, failure)
-            settled.append(unit.identity)
+            units, failure = running.pop(future), pool.result(future)
+            if failure is not None and len(units) > 1:  # which of them it was is found out one by one
+                for each in units:
+                    self.stacks[each[1]] = None
+                    heapq.heappush(ready, each)
+                continue
+            for _, identity in units:
+                if failure is None:
+                    self._done(self.plan.units[identity], "done")
+                else:
+                    self._fail(self.plan.units[identity], failure)
+                settled.append(identity)
         return settled
 
     def _tune(self, unit: Unit) -> None:
-        """Choose the trial of least validation loss; a trial that diverged is kept as infinitely bad."""
+        """Settle a choice of a search."""
         begin = time.perf_counter()
-        trials = []
-        for rate, identity in zip(unit.spec["grid"], unit.inputs, strict=True):
-            said = self.store.read(identity)
-            trials.append({"learning_rate": rate, "loss": said["holdout_loss"], "diverged_at": said["diverged_at"]})
-        usable = [t for t in trials if t["diverged_at"] is None]
-        if not usable:
-            self._fail(
-                unit, Failure("every trial of its learning-rate search diverged; name smaller rates in tune.grid")
-            )
+        content = choice(self.store, unit)
+        if isinstance(content, Failure):
+            self._fail(unit, content)
             return
-        best = min(usable, key=lambda t: (t["loss"], t["learning_rate"]))
-        edge = len(trials) > 1 and best["learning_rate"] in (min(unit.spec["grid"]), max(unit.spec["grid"]))
-        content = {"kind": "tune", "learning_rate": best["learning_rate"], "trials": trials, "edge_limited": edge}
-        spent = time.perf_counter() - begin
-        timing = UnitTiming(unit=unit.identity, kind=unit.kind, label=unit.label, wall_seconds=spent, cpu_seconds=spent)
+        seconds = time.perf_counter() - begin
+        timing = UnitTiming(
+            unit=unit.identity,
+            kind=unit.kind,
+            label=unit.label,
+            subject=unit.subject,
+            wall_seconds=seconds,
+            cpu_seconds=seconds,
+            detail=spent(self.store, unit),
+        )
         self.store.write(unit.identity, content, timing, replace=self.fresh)
         self._done(unit, "done")
 

@@ -27,15 +27,17 @@ class IntegrityError(AuditorError):
 
 
 class UnknownNameError(AuditorError):
-    """A name nobody knows; the message offers the nearest known one."""
+    """A name nobody knows; the message offers the nearest known one, and what is said `about` it."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "", about: str = "") -> None:
         choices = sorted(known)
         lower = {c.lower(): c for c in reversed(choices)}
         begun = [c for low, c in lower.items() if name and low.startswith(name.lower())]  # eps is epsilon, not steps
         near = begun if len(begun) == 1 else [lower[n] for n in get_close_matches(name.lower(), lower, n=1, cutoff=0.5)]
+        self.nearest = near[0] if near else None
         hint = f"did you mean {near[0]!r}?" if near else "known: " + (", ".join(choices) or "none")
-        super().__init__(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {hint}")
+        said = f"{hint}{' ' if near else '; '}{about}" if about else hint
+        super().__init__(f"{where + ': ' if where else ''}unknown {kind} {name!r}; {said}")
 
 
 class UnitError(AuditorError):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from auditor.errors import ConfigError
 
-Extra = Literal["boost", "onnx", "tabular"]
+Extra = Literal["boost", "onnx", "optim", "tabular"]
 
 
 def imported(module: str, extra: Extra, purpose: str) -> Any:  # a module of another's types

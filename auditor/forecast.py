@@ -3,12 +3,18 @@
 import json
 import math
 from collections import Counter, defaultdict
+from itertools import pairwise
 
+from auditor.ablations import parent_of
+from auditor.choosing import unneeded
+from auditor.detectable import detectable
+from auditor.fairness import COARSE
 from auditor.plan import Plan, Unit
-from auditor.statistics import minimum_detectable
+from auditor.recipe import Tuned
 from auditor.store import Store
+from auditor.training.search import BESIDE, going_on
 
-SEED_SPREAD = 0.025  # an assumption, on the wide side: the built-in audit shows 0.006 to 0.010 (docs/statistics.md)
+Sort = tuple[str, str | None, str | None, int | None]
 
 
 def as_json(plan: Plan) -> str:
@@ -41,7 +47,8 @@ def text(plan: Plan, store: Store) -> str:
         f"cost       {_cost(plan, store, done)}",
         *(f"note       {note}" for note in plan.notes),
         *_left_out(plan),
-        *_detectable(plan),
+        *_trials(plan),
+        *detectable(plan, store),
         f"digest     {plan.sha256}",
     ]
     return "\n".join(lines)
@@ -64,11 +71,15 @@ def _left_out(plan: Plan) -> list[str]:
 
 
 def _cost(plan: Plan, store: Store, done: set[str]) -> str:
-    """CPU seconds by the mean of finished units of the same kind and probe; honest about what is unknown."""
-    spent: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    """CPU seconds by the mean of finished units of the same sort; honest about what is unknown.
+
+    A trial for which its search had no use tells nothing of what one costs.
+    """
+    spent: dict[Sort, list[float]] = defaultdict(list)
     for identity in done:
         unit = plan.units[identity]
-        spent[_sort(unit)].append(store.timing(identity).cpu_seconds)
+        if unit.kind != "fit" or not unneeded(store.read(identity)):
+            spent[_sort(unit)].append(store.timing(identity).cpu_seconds)
     rest = [u for u in plan.units.values() if u.identity not in done]
     if not rest:
         return "nothing: all units are finished"
@@ -84,24 +95,41 @@ def _cost(plan: Plan, store: Store, done: set[str]) -> str:
     return "; ".join(parts)
 
 
-def _sort(unit: Unit) -> tuple[str, str | None]:
-    return unit.kind, unit.probe
+def _sort(unit: Unit) -> Sort:
+    """What costs about the same: a probe, or a training under one optimizer for as many epochs."""
+    recipe = unit.spec["fit"]["recipe"] if unit.kind == "fit" else {}
+    return unit.kind, unit.probe, recipe.get("optimizer"), recipe.get("epochs")
 
 
-def _detectable(plan: Plan) -> list[str]:
-    seeds = {
-        s.config.id: s.config.train.seeds
-        for s in plan.subjects
-        if s.config.train and len(s.config.train.optimizers) > 1
-    }
+def _trials(plan: Plan) -> list[str]:
+    """How many trials each search has, in a line for those that are alike."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for subject in plan.subjects:
+        tuned = subject.recipe.learning_rate if subject.recipe else None
+        if isinstance(tuned, Tuned) and subject.original is None and not tuned.of:
+            alike[_search(tuned)].append(subject.group)
+    lines = [f"tuning     {said}, for each of {', '.join(dict.fromkeys(groups))}" for said, groups in alike.items()]
+    return lines + _no_verdicts(plan)
+
+
+def _no_verdicts(plan: Plan) -> list[str]:
+    """Which searches, as they are planned, will leave contrasts without a verdict."""
+    firsts = [s for s in plan.subjects if s.seed == 0 and s.family and not s.original and not parent_of(s.group)]
+    rates = {s.group: (s.family, s.recipe.learning_rate) for s in firsts if s.recipe and not s.recipe.function}
+    searched = {family for family, rate in rates.values() if isinstance(rate, Tuned)}
     lines = []
-    for name, count in seeds.items():
-        if count < 2:
-            lines.append(f"contrasts  {name}: one seed allows no verdict; name at least two")
-            continue
-        least = minimum_detectable(SEED_SPREAD / math.sqrt(count), count - 1, plan.config.contrasts.alpha)
-        lines.append(
-            f"contrasts  {name}: {count} paired seeds detect about {least * 100:.1f} points with 80 % power, "
-            f"if paired differences spread by {SEED_SPREAD * 100:g} points between seeds"
-        )
+    for group, (family, rate) in rates.items():
+        apart = max(b / a for a, b in pairwise(rate.grid)) if isinstance(rate, Tuned) and len(rate.grid) > 1 else 0.0
+        if apart > COARSE * (1.0 + 1e-9):
+            lines.append(f"tuning     {group}: too few trials: rates a factor of {apart:.3g} apart allow no verdict")
+        elif isinstance(rate, float) and family in searched:
+            lines.append(f"tuning     {group}: not tuned as others are, so no verdict between them")
     return lines
+
+
+def _search(tuned: Tuned) -> str:
+    count, seeds = len(tuned.grid), f" with {tuned.seeds} seeds each" if tuned.seeds > 1 else ""
+    full = f"{going_on(count)} of them in full, all for {tuned.short} of {tuned.epochs} epochs" if tuned.short else ""
+    beyond = f"up to {tuned.extend} more beyond an edge" if tuned.extend else "none beyond an edge"
+    beside = f"; in full, too, up to {BESIDE} beside the best" if tuned.short else ""
+    return f"{count} trials{seeds} ({full or 'in full'}{beside}; {beyond})"

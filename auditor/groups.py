@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from auditor.bundle import Arrays
 from auditor.crossed import Estimate, crossed_mean, value_mean
 from auditor.distributions import normal_quantile
 from auditor.errors import AuditorError
@@ -88,6 +89,16 @@ def group_measurement(
     least, most = RANGES.get(unit, (-np.inf, np.inf))
     low, high = min(max(found.low, least), found.value), max(min(found.high, most), found.value)
     return template.model_copy(update={**common, "value": found.value, "low": low, "high": high, "n": found.n})
+
+
+def column(samples: Arrays, name: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Row identities and per-row contributions (float, NaN for rows not asked) that a measurement's `column` names."""
+    if name is None or not samples:
+        return np.array([], np.str_), np.array([], np.float64)
+    array, _, index = name.partition(":")
+    if array not in samples:
+        raise AuditorError(f"a measurement names the column {name!r}, which its samples do not have")
+    return samples["row"], samples[array][:, int(index)].astype(np.float64)
 
 
 def by_seed(members: Sequence[Member]) -> list[Member]:

@@ -11,13 +11,17 @@ INHERITED = "what it needs failed"  # how the reason of a unit begins that never
 
 @dataclass(frozen=True)
 class Job:
-    """A unit with where to work: the store, the folder of the audit file, and a model handed in as an object."""
+    """A unit with where to work: the store, the folder of the audit file, and a model handed in as an object.
+
+    `beside` are further trainings, to be done at once with that of the unit.
+    """
 
     unit: Unit
     store: Path
     directory: Path
     replace: bool = False
     model: Any = None  # a torch module or a scikit-learn estimator
+    beside: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from auditor.bounds import Decision, Direction, Estimated, decide, doubt
 from auditor.bundle import Facts, Observed
 from auditor.catalogue import Catalogue, MetricEntry
-from auditor.contrast_findings import contrast_finding
+from auditor.contrast_findings import contrast_findings
 from auditor.errors import ConfigError, UnknownNameError
 from auditor.evidence import Evidence, at_confidence
 from auditor.groups import NotComparableError
@@ -78,7 +78,7 @@ def judge(
         policy=policy.model_dump(include={"id", "confidence", "fail_on", "subjects"}) | {"sha256": policy_sha256},
         summary=summarise(findings, policy, facts.record),
         notes=waived.notes,
-        contrasts=tuple(contrast_finding(c, bench.now, contrast_delta, alpha) for c in facts.record.contrasts),
+        contrasts=contrast_findings(facts, contrast_delta, alpha),
     )
 
 

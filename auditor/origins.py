@@ -1,23 +1,24 @@
 """Where subjects come from: trained under optimizers here, made by the user's own training, or loaded."""
 
 import hashlib
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from auditor import plugins
-from auditor.config import Loaded, OptimizerConfig, SubjectConfig, TrainConfig, TuneConfig
+from auditor.arms import arms
+from auditor.config import Loaded, SubjectConfig
 from auditor.documents import Loc
-from auditor.errors import ConfigError, ModelError, UnknownNameError
+from auditor.errors import ConfigError, ModelError
 from auditor.plan import PlannedSubject
 from auditor.planning import Planner
-from auditor.recipe import Fit, Recipe, Tuned
+from auditor.recipe import Fit, Recipe
 from auditor.sources import version_of
 from auditor.subjects.beside import modules_in
 from auditor.subjects.spec import Load
-from auditor.training.optimizers import check_settings, resolve
+from auditor.train_section import TrainConfig
+from auditor.variants.names import MARK
 
 # What reads and runs a format, beside the libraries of every unit's environment: another version may answer otherwise.
 RUN_BY: Mapping[str, tuple[str, ...]] = {
@@ -26,69 +27,50 @@ RUN_BY: Mapping[str, tuple[str, ...]] = {
     "lightgbm": ("lightgbm",),
     "sklearn": ("skops", "xgboost", "lightgbm"),
 }
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*")
 
 
 def planned(planner: Planner, entry: SubjectConfig, loaded: Loaded) -> list[PlannedSubject]:
-    """The subjects of one entry of the configuration. Raises ConfigError or UnknownNameError with the place."""
+    """The subjects of one entry of the configuration, each with its variants behind it.
+
+    Raises ConfigError or UnknownNameError with the place.
+    """
+    models = _as_they_are(planner, entry, loaded)
+    return [s for m in models for s in (m, *(_variant(planner, m, name) for name in entry.variants))]
+
+
+def _variant(planner: Planner, model: PlannedSubject, name: str) -> PlannedSubject:
+    """A model as it would be deployed."""
+    ending = MARK + name
+    subject = model.id + ending
+    unit = planner.add(
+        "variant", f"make {subject}", {"model": model.unit, "variant": name}, (model.unit,), subject=subject
+    )
+    return replace(model, id=subject, group=model.group + ending, unit=unit, variant=name, original=model.unit)
+
+
+def _as_they_are(planner: Planner, entry: SubjectConfig, loaded: Loaded) -> list[PlannedSubject]:
     place: Loc = ("subjects", loaded.config.subjects.index(entry))
     if entry.train is None:
         return [_existing(planner, entry, loaded, place)]
     made = []
-    for number, arm in enumerate(entry.train.arms):
-        recipe = _recipe(entry.train, arm, loaded, (*place, "train"), number)
+    for arm in arms(planner, entry.train, loaded, (*place, "train")):
+        group = f"{entry.id}/{arm.name}"
         for seed in range(entry.train.seeds):
-            subject = f"{entry.id}/{recipe.optimizer}/{seed}"
-            seeded = recipe.model_copy(update={"seed": seed})
+            seeded, subject = arm.recipe.model_copy(update={"seed": seed}), f"{group}/{seed}"
             unit = planner.fit(Fit(recipe=seeded), f"train {subject}", subject)
-            group = f"{entry.id}/{recipe.optimizer}"
-            made.append(PlannedSubject(subject, group, entry, recipe.optimizer, seed, seeded, unit))
-    if doubled := [s.id for s in made if [m.id for m in made].count(s.id) > 1]:
-        where = loaded.document.place(place)
-        raise ConfigError(f"{where}: {doubled[0].rpartition('/')[0]} is named twice")
+            looks = _watched(planner, entry.train, seeded, subject)
+            made.append(PlannedSubject(subject, group, entry, arm.recipe.optimizer, seed, seeded, unit, watched=looks))
     return made
 
 
-def _recipe(train: TrainConfig, arm: OptimizerConfig, loaded: Loaded, place: Loc, number: int) -> Recipe:
-    """The recipe of one arm."""
-    at = loaded.document.place((*place, "optimizers", number))
-    if train.function is not None:
-        return _own_recipe(train, train.function, arm.name, at)
-    check_architecture(train.architecture, loaded.document.place((*place, "architecture")))
-    spec = resolve(arm.name, where=at)
-    check_settings(spec, arm.settings, where=at)
-    rate: float | Tuned = arm.learning_rate or spec.default
-    if arm.learning_rate is None and train.tune != "off":
-        tune = train.tune if isinstance(train.tune, TuneConfig) else TuneConfig()
-        rate = Tuned(grid=tune.grid or spec.grid, epochs=train.epochs, validation=tune.validation)
-    return Recipe(
-        architecture=train.architecture,
-        kwargs=train.kwargs,
-        optimizer=spec.name,
-        settings=arm.settings,
-        learning_rate=rate,
-        epochs=train.epochs,
-        batch_size=train.batch_size,
-        schedule=train.schedule,
-        objective=train.objective,
-    )
+def _watched(planner: Planner, train: TrainConfig, recipe: Recipe, subject: str) -> str | None:
+    """The same training, looked at on the way on rows that it does not see, where a target is named.
 
-
-def _own_recipe(train: TrainConfig, function: str, optimizer: str, where: str) -> Recipe:
-    """A recipe whose optimizer is a word that the user's function understands."""
-    if ":" not in function:
-        raise ConfigError(f'{where}: train.function {function!r} is not of the form "module:callable"')
-    if not NAME.fullmatch(optimizer):
-        raise ConfigError(
-            f"{where}: the optimizer {optimizer!r} becomes part of file names: use letters, digits, . - and single _"
-        )
-    return Recipe(function=function, optimizer=optimizer, epochs=train.epochs, outputs=train.outputs)
-
-
-def check_architecture(name: str, where: str) -> None:
-    """Raise UnknownNameError for an architecture that is neither built in nor "module:callable"."""
-    if ":" not in name and name not in plugins.names("auditor.architectures"):
-        raise UnknownNameError("architecture", name, plugins.names("auditor.architectures"), where=where)
+    A training of its own, so that the subject has learnt from every row, as whoever asks for its members assumes.
+    """
+    if train.looked is None:
+        return None
+    return planner.fit(Fit(recipe=recipe, holdout=train.validation, looks=train.looked.looks), f"watch {subject}")
 
 
 def _existing(planner: Planner, entry: SubjectConfig, loaded: Loaded, place: Loc) -> PlannedSubject:
@@ -99,7 +81,8 @@ def _existing(planner: Planner, entry: SubjectConfig, loaded: Loaded, place: Loc
     recipe, stated = None, entry.retraining
     if stated is not None:
         at = (*place, "recipe")
-        recipe = _recipe(stated, stated.arms[0], loaded, at, 0).model_copy(update={"seed": entry.seed or 0})
+        (arm,) = arms(planner, stated, loaded, at)
+        recipe = arm.recipe.model_copy(update={"seed": entry.seed or 0})
         planner.code_of(Fit(recipe=recipe))  # what is not there is said before anything runs
     group = entry.group or (entry.optimizer if entry.seed is not None else None) or entry.id
     optimizer = entry.optimizer or (recipe.optimizer if recipe else None)

@@ -15,10 +15,13 @@ from auditor.probe import Probe, Setting, misfit
 from auditor.record import DatasetRecord, digest
 from auditor.sources import environment
 from auditor.subject import Access
+from auditor.variants.names import FLOAT
 
+OF_VARIANTS = ("variant.agreement", "backdoor.awakened")  # on where there are variants
 DECIDING = ("content", "beside", "factory", "imports", "code")  # of a model, what it is beside what is declared
 
 
+NO_VARIANT = "asked of variants alone: this is the model that they are compared with"
 NO_RECIPE = (
     "needs access: recipe (it retrains the model); a finished model has none unless `recipe` is stated beside `load`"
 )
@@ -63,6 +66,8 @@ def chosen_probes(loaded: Loaded, only: tuple[str, ...], skip: tuple[str, ...]) 
                 "probe", name, plugins.names("auditor.probes"), where=loaded.document.place(("probes", name))
             )
     on = list(enabled)
+    if any(s.variants for s in loaded.config.subjects):
+        on += [name for name in OF_VARIANTS if name not in loaded.config.probes]
     if only:
         on = [
             n
@@ -106,6 +111,8 @@ def _result(planner: Planner, subject: PlannedSubject, name: str, probe: Probe |
     def not_run(reason: str, *, errored: bool = False) -> PlannedResult:
         return PlannedResult(subject.id, name, probe.version, parameters, None, reason, errored)
 
+    if probe.of_variants and subject.variant == FLOAT:
+        return not_run(NO_VARIANT)
     if Access.RECIPE in probe.needs and subject.recipe is None:
         return not_run(NO_RECIPE)
     setting = Setting(planner.data, subject.recipe)
@@ -132,11 +139,13 @@ def _asking(planner: Planner, subject: PlannedSubject, probe: Probe, fits: Mappi
         "recipe": subject.recipe.model_dump(mode="json") if subject.recipe else None,
         "fits": dict(fits),
         "model": subject.unit,
+        "variant": subject.variant,
+        "original": subject.original,
         "confidence": planner.config.confidence,
         "source": planner.codes.plugin("auditor.probes", probe.id),
         "gallery": planner.config.gallery in ("on", True),
     }
-    inputs = (subject.unit, *fits.values())
+    inputs = (subject.unit, *((subject.original,) if subject.original else ()), *fits.values())
     return planner.add("probe", f"{probe.id} on {subject.id}", spec, inputs, subject=subject.id, probe=probe.id)
 
 

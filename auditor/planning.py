@@ -11,12 +11,15 @@ import numpy as np
 from auditor.config import AuditConfig
 from auditor.dataset import Array
 from auditor.plan import Unit, UnitKind
-from auditor.recipe import Fit, Recipe, Tuned
+from auditor.recipe import Fit, Later, Recipe, Tuned
 from auditor.record import DatasetRecord, digest
-from auditor.sources import Codes
+from auditor.sources import Codes, version_of
+from auditor.training.optimizers import resolve
+from auditor.training.search import further, going_on
 
 TUNING_SEED = -1  # never the seed of a subject, so that what is compared was not used for choosing
 NOISE_ROWS, TEST_ROWS = 8, 56
+Rates = tuple[float | Later, ...]
 
 
 @dataclass
@@ -60,10 +63,13 @@ class Planner:
             self.units[identity] = Unit(kind, label, spec, inputs, identity, **of)
         return identity
 
-    def fit(self, fit: Fit, label: str, subject: str | None = None) -> str:
-        """A training, after the search for its learning rate where it has one."""
+    def fit(self, fit: Fit, label: str, subject: str | None = None, after: tuple[str, ...] = ()) -> str:
+        """A training, after the search for its learning rate where it has one, or the choice that names it."""
         tuned = fit.recipe.learning_rate
-        inputs = (self.tune(fit.recipe, tuned),) if isinstance(tuned, Tuned) else ()
+        if isinstance(tuned, Tuned):
+            inputs: tuple[str, ...] = (self.tune(fit.recipe, tuned, subject),)
+        else:
+            inputs = after if isinstance(tuned, Later) else ()
         spec = {"fit": fit.model_dump(mode="json"), "code": self.code_of(fit)}
         return self.add("fit", label, spec, inputs, subject=subject)
 
@@ -73,15 +79,55 @@ class Planner:
         return {
             "function": self.codes.named(own),
             "architecture": self.codes.named(name) if ":" in name else self.codes.plugin("auditor.architectures", name),
-            "optimizer": None if own else self.codes.plugin("auditor.optimizers", fit.recipe.optimizer),
+            "optimizer": None if own or fit.recipe.estimator else self._optimizer_code(fit.recipe.optimizer),
             "change": self.codes.of(fit.change.function) if fit.change else None,
         }
 
-    def tune(self, recipe: Recipe, tuned: Tuned) -> str:
-        """A search: one trial a learning rate, then the choice among them."""
-        name = f"{recipe.architecture}/{recipe.optimizer}"
-        trials = []
-        for rate in tuned.grid:
-            trial = recipe.model_copy(update={"learning_rate": rate, "seed": TUNING_SEED, "epochs": tuned.epochs})
-            trials.append(self.fit(Fit(recipe=trial, holdout=tuned.validation), f"tune {name} at {rate:g}"))
-        return self.add("tune", f"tune {name}", {"grid": list(tuned.grid)}, tuple(trials))
+    def _optimizer_code(self, name: str) -> str | None:
+        """Digest of a third party's optimizer, or the version of the package that an extra of ours brings."""
+        spec = resolve(name)
+        if spec.extra is not None:
+            return f"{spec.provider}=={version_of(spec.provider)}"
+        return self.codes.plugin("auditor.optimizers", name)
+
+    def tune(self, recipe: Recipe, tuned: Tuned, subject: str | None = None) -> str:
+        """A search: trials, then the choice among them, as often as it has rungs and rates to try further.
+
+        Its cost is that of who asks first. Answers the last choice.
+        """
+        name = f"{recipe.architecture or recipe.estimator}/{recipe.optimizer}"
+        search = _Search(self, recipe.searched(tuned), tuned, name, subject)
+        rates: Rates = tuned.grid
+        before: str | None = None
+        if tuned.short is not None:
+            before = search.choice(rates, tuned.short, None, " first")
+            rates = tuple(Later(rank=rank) for rank in range(going_on(len(rates))))
+        for left in range(further(tuned.short, tuned.extend), 0, -1):
+            before = search.choice(rates, tuned.epochs, before, f" with {left} to extend")
+            rates = (Later(rank=None),)
+        return search.choice(rates, tuned.epochs, before, "")
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One search as it is planned: whose rate is looked for, and how."""
+
+    planner: Planner
+    recipe: Recipe
+    tuned: Tuned
+    name: str
+    subject: str | None
+
+    def choice(self, rates: Rates, epochs: int, before: str | None, label: str) -> str:
+        """The choice among trials of these rates and all before; those that it names later wait for the one before."""
+        after = (before,) if before else ()
+        trials = tuple(self._trial(rate, epochs, seed, after) for rate in rates for seed in range(self.tuned.seeds))
+        most = len(self.tuned.grid) + self.tuned.extend
+        spec = {"rates": len(rates), "seeds": self.tuned.seeds, "epochs": epochs, "most": most, "final": not label}
+        return self.planner.add("tune", f"tune {self.name}{label}", spec, trials + after, subject=self.subject)
+
+    def _trial(self, rate: float | Later, epochs: int, seed: int, after: tuple[str, ...]) -> str:
+        changed = {"learning_rate": rate, "seed": TUNING_SEED - seed, "epochs": epochs}
+        fit = Fit(recipe=self.recipe.model_copy(update=changed), holdout=self.tuned.validation)
+        said = f"at {rate:g}" if isinstance(rate, float) else rate.said
+        return self.planner.fit(fit, f"tune {self.name} {said}{f', seed {seed}' if seed else ''}", after=after)

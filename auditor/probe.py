@@ -18,6 +18,7 @@ from auditor.record import RANGES, Better, Caveat, Coordinate, DatasetRecord, Ki
 from auditor.seeds import Role, Seeds
 from auditor.statistics import clopper_pearson, mean_interval
 from auditor.subject import Access, Counted, Counts, Subject
+from auditor.variants.names import FLOAT
 from auditor.verification import Judge
 from auditor.verification import Verified as Verified
 
@@ -105,6 +106,7 @@ class Probe(ABC):
     blind_spots: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     undermines: ClassVar[frozenset[str]] = frozenset()  # flags of its caveats that cast doubt on every other result too
+    of_variants: ClassVar[bool] = False  # asked of deployment variants alone, beside their original
 
     def fits(self, setting: Setting) -> dict[str, Fit]:  # noqa: ARG002  # a hook
         """Trainings this probe wants first, by a name of its own; none by default."""
@@ -151,9 +153,14 @@ class Case:
     seeds: Seeds
     recipe: Recipe | None = None
     fitted: Callable[[str], Subject] | None = None
+    rate: Callable[[str], float | None] | None = None  # the learning rate of one of its fits, as it was found
     confidence: float = 0.95
     expected_accuracy: float | None = None  # what the subject's owner measured on the test rows
+    variant: str = FLOAT
+    unchanged: Callable[[], Subject] | None = None  # opens the model that the subject is a variant of
     counts: Counts = field(default_factory=Counts)
+    times: dict[str, float] = field(default_factory=dict)  # what depends on the machine: it never enters the record
+    file_bytes: int | None = None  # of the files that the subject was loaded from
 
     @cached_property
     def subject(self) -> Counted:
@@ -170,6 +177,12 @@ class Case:
         if self.fitted is None:
             raise ModelError(f"{self.probe.id} asks for the fit {name!r}, and this case has none")
         return Counted(self.fitted(name), self.counts)
+
+    def original(self) -> Subject:
+        """The model as it was before it was made into this variant; its passes are counted too."""
+        if self.unchanged is None:
+            raise ModelError(f"{self.probe.id} asks for the original of {self.of}, which is no variant")
+        return Counted(self.unchanged(), self.counts)
 
     def rng(self, role: Role = "attack", row: str = "") -> np.random.Generator:
         """This probe's own stream, the same whatever else the audit does."""

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, model_validator
 
+from auditor.augmentation import Augment
 from auditor.errors import UnknownNameError
 from auditor.record import Frozen
 from auditor.subject import Outputs
 
-Schedule = Literal["constant", "cosine", "one-cycle"]
+Schedule = Literal["constant", "cosine", "one-cycle", "linear", "step"]
 
 
 def _share(value: object) -> object:
@@ -106,37 +108,90 @@ Objective = Annotated[
 ]
 
 
-class Tuned(Frozen):
-    """A learning rate to be found: one fit a trial, by loss on a validation part of the training rows.
+Layout = Literal["channels-first", "channels-last"]
 
-    Identified by this specification, so the identity of what uses it is known before anything runs.
+
+class Tuned(Frozen):
+    """A learning rate to be found: `seeds` fits a trial, by mean loss on a validation part of the training rows.
+
+    Where the best lies on the edge of what was tried, up to `extend` further rates lie outward of it; after a `short`
+    rung, rates beside the best that it left behind are trained in full first.
+    Identified by this specification, so the identity of what uses it is known before anything runs. Where it is the
+    rate of another recipe that is taken over, `of` holds the fields in which that one differs.
     """
 
     grid: tuple[float, ...]
     epochs: int
     validation: float = 0.2
+    short: int | None = None  # epochs of a first rung, whose best third is then trained in full
+    seeds: int = 1
+    extend: int = 0
+    of: dict[str, Any] = Field(default_factory=dict)  # JSON
+
+
+class Later(Frozen):
+    """A rate of a trial that an earlier choice of its search names: the best but `rank`, or None the next to try."""
+
+    rank: int | None
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        return "outward" if self.rank is None else f"best {self.rank + 1}"
+
+
+class Start(Frozen):
+    """Weights from which a training starts: a file, known by its content.
+
+    With `head: new` the last layer starts afresh where its shape in the file is another.
+    """
+
+    format: Literal["state-dict"] = "state-dict"
+    path: str
+    head: Literal["kept", "new"] = "kept"
+    sha256: str | None = None  # found while planning
 
 
 class Recipe(Frozen):
     """Everything that decides a training but the data: the same recipe on the same data gives the same weights.
 
-    Either an `architecture` under the training loop of this package, or `function`: the user's own, as
+    Either an `architecture` under the training loop of this package; or an `estimator` of scikit-learn, whose optimizer
+    is its solver, whose epochs are the most iterations, and which has rate, settings, kwargs and batches where the
+    solver has them; or `function`: the user's own, as
     "module:callable" of (x, y, optimizer, seed, epochs), which answers the trained model; what else is set then means
-    nothing to it. `outputs` says what such a model answers, where it is a torch module.
+    nothing to it. `outputs` says what such a model answers, where it is a torch module. `clip` is the largest L2 norm
+    over all parameters that a gradient may have; `layout` how a network holds images in memory, whatever their shape.
     """
 
     architecture: str = ""
     function: str | None = None
+    estimator: str | None = None
     optimizer: str
-    learning_rate: float | Tuned | None = None
+    learning_rate: float | Tuned | Later | None = None
     epochs: int
     batch_size: int = 64
     schedule: Schedule = "cosine"
+    warmup: float = Field(0.0, ge=0, lt=1)  # share of the steps
+    clip: float | None = Field(None, gt=0)
+    augment: Augment = ()
+    layout: Layout = "channels-first"
+    start: Start | None = None
     objective: Objective = Standard()
     settings: dict[str, float | bool] = Field(default_factory=dict)  # of the optimizer
     kwargs: dict[str, Any] = Field(default_factory=dict)  # of the architecture
     outputs: Outputs = "logits"
     seed: int = 0
+
+    def searched(self, tuned: Tuned) -> "Recipe":
+        """The recipe whose learning rate is looked for: this one, or that from which the rate is taken over."""
+        return Recipe.model_validate(self.model_dump(mode="json") | tuned.of) if tuned.of else self
+
+    def stated(self) -> dict[str, Any]:  # any JSON value
+        """The recipe as a record has it: without its seed, and files by their name alone."""
+        said = self.model_dump(mode="json", exclude={"seed"})
+        if self.start is not None:
+            said["start"]["path"] = PurePath(self.start.path).name
+        return said
 
 
 class Change(Frozen):
@@ -153,9 +208,10 @@ class Change(Frozen):
 class Fit(Frozen):
     """One training to do: a recipe on the training rows, with an optional change.
 
-    `holdout` keeps that share of the rows back for validation.
+    `holdout` keeps that share of the rows back for validation, at which `looks` times an epoch a look is taken.
     """
 
     recipe: Recipe
     change: Change | None = None
     holdout: float | None = None
+    looks: int = 0

@@ -95,6 +95,9 @@ class Training(Frozen):
     """How a subject was trained: deterministic facts only, no times. What only a user's own function knows is null.
 
     `privacy` says what a differentially private training spent: epsilon, delta, noise_multiplier, max_grad_norm.
+    `clipped` is the share of gradients that were shortened to the recipe's `clip`; `optimizer_state_bytes` is what the
+    optimizer remembers between steps. `steps_to_target` is null where there is no target, or where `target` says that
+    it was not reached. `said` holds what an estimator of scikit-learn warned of, such as that it did not converge.
     """
 
     learning_rate: float | None
@@ -102,14 +105,21 @@ class Training(Frozen):
     steps: int | None
     flops: int | None
     steps_to_target: int | None = None
+    target: dict[str, Any] | None = None  # metric, value, automatic, reached, samples, flops, of_steps
     curve: tuple[dict[str, float], ...] = ()
     recipe: dict[str, Any] = Field(default_factory=dict)  # the recipe's fields, of any JSON type
     tuning: dict[str, Any] | None = None  # trials with their learning rate and validation loss
     privacy: dict[str, float] | None = None
+    clipped: float | None = None
+    optimizer_state_bytes: int | None = None
+    said: tuple[str, ...] = ()
 
 
 class SubjectRecord(Frozen):
-    """One model under audit."""
+    """One model under audit.
+
+    `weights_sha256` is the digest of its weights alone, or else of its file: equal where two seeds gave one model.
+    """
 
     id: str
     group: str
@@ -119,9 +129,15 @@ class SubjectRecord(Frozen):
     variant: str = "float32"
     access: tuple[str, ...]
     sha256: str | None = None
+    weights_sha256: str | None = None
     training: Training | None = None
     loaded: dict[str, Any] | None = None  # format and options of a loaded model
     error: str | None = None
+
+    @property
+    def family(self) -> str | None:
+        """What trains it along with others, for which it is compared with them; None for a loaded model."""
+        return self.config if self.loaded is None else None
 
 
 class DatasetRecord(Frozen):
@@ -155,8 +171,31 @@ class AuditRecord(Frozen):
     complete: bool
 
 
+class Matched(Frozen):
+    """The same difference where accuracy is made equal, for groups whose accuracies are not.
+
+    `by` says how: `subset` keeps the pairs of seeds whose accuracies on rows held back from training match, where these
+    pairs are shown to be equally accurate on the test rows; `regression` takes off what goes with accuracy from run to
+    run within the groups, by `slope`, and has neither p-value nor verdict.
+    """
+
+    by: Literal["subset", "regression"]
+    difference: Number
+    low: Number
+    high: Number
+    pairs: int
+    p_value: Number | None = None
+    adjusted_p: Number | None = None
+    slope: Number | None = None
+
+
 class Contrast(Frozen):
-    """A paired difference of one metric, b minus a, between two groups of subjects."""
+    """A paired difference of one metric, b minus a, between two groups of subjects.
+
+    `minimum_detectable` is the true difference that so many pairs find four times in five at the strictest step of
+    Holm's adjustment over all pairs of the audit that answer the same sort of question, which the first find has to
+    pass; `auditor plan` says the same beforehand. One pair are two models, of which the rows alone vary.
+    """
 
     metric: str
     at: dict[str, Coordinate] = Field(default_factory=dict)
@@ -171,8 +210,29 @@ class Contrast(Frozen):
     adjusted_p: Number | None = None
     minimum_detectable: Number | None = None
     accuracy_equivalent: bool | None = None
+    matched: Matched | None = None
     better: Better = "higher"
     delta: float | None = None
+
+
+class Explained(Frozen):
+    """What share of the gap between two groups goes when the ablation takes something away from one of them, `of`.
+
+    (of - ablation) / (of - other): 1 where it alone makes `of` like `other`. `doubt` says why it cannot be relied on: a
+    result of one of the three that is not reliable, or a search too narrow for its rate.
+    """
+
+    metric: str
+    at: dict[str, Coordinate] = Field(default_factory=dict)
+    of: str
+    ablation: str
+    other: str
+    share: Number
+    low: Number
+    high: Number
+    confidence: float = 0.95
+    pairs: int
+    doubt: str | None = None
 
 
 class Record(Frozen):
@@ -185,6 +245,7 @@ class Record(Frozen):
     results: tuple[Result, ...]
     measurements: tuple[Measurement, ...]
     contrasts: tuple[Contrast, ...] = ()
+    explained: tuple[Explained, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

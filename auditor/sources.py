@@ -3,7 +3,8 @@
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -16,7 +17,8 @@ from auditor.errors import ConfigError
 from auditor.subjects import beside
 
 LOOKS_ONLY = {"cli", "reports", "attacks"}  # folders below the engine that decide no number, or are read on their own
-VERSIONED = ("torch", "numpy", "scikit-learn", "adversarial-robustness-toolbox")
+VERSIONED = ("torch", "numpy", "scipy", "scikit-learn", "adversarial-robustness-toolbox")
+DECIDING = (".py", ".json")  # a table of optimizers has their settings, which no recipe repeats
 ELSEWHERE = {"auditor", "torch", "numpy", "sklearn", "art"}  # stand in every unit's environment already
 
 
@@ -116,25 +118,29 @@ def _imports(source: bytes) -> Iterator[str]:
 
 def version_of(name: str) -> str:
     """The version of a distribution or of the one that brings a module of this name; "unknown" where there is none."""
-    for distribution in (name, *packages_distributions().get(name, ())):
-        try:
+    with suppress(PackageNotFoundError):
+        return version(name)  # first, for who brings a module is only told by reading every distribution
+    for distribution in packages_distributions().get(name, ()):
+        with suppress(PackageNotFoundError):
             return version(distribution)
-        except PackageNotFoundError:
-            continue
     return "unknown"
 
 
 @cache
 def source_digest() -> str:
     """Digest of the source of the engine and the attacks: what decides a number, not how it looks."""
+    specs = (find_spec(package) for package in ("auditor", "auditor.attacks"))
+    return tree_digest(Path(p) for spec in specs for p in (spec.submodule_search_locations if spec else None) or ())
+
+
+def tree_digest(roots: Iterable[Path]) -> str:
+    """sha256 over the names and contents of the code and tables in these folders, but for what only looks."""
     sha = hashlib.sha256()
-    for package in ("auditor", "auditor.attacks"):
-        spec = find_spec(package)
-        for root in (Path(p) for p in (spec.submodule_search_locations if spec else None) or ()):
-            for path in sorted(root.rglob("*.py")):
-                name = path.relative_to(root)
-                if not LOOKS_ONLY.intersection(name.parts):
-                    sha.update(name.as_posix().encode() + b"\0" + path.read_bytes())
+    for root in roots:
+        for path in sorted(p for p in root.rglob("*") if p.suffix in DECIDING and p.is_file()):
+            name = path.relative_to(root)
+            if not LOOKS_ONLY.intersection(name.parts):
+                sha.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()
 
 

@@ -2,23 +2,21 @@
 
 import os
 import re
-import time
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from auditor import inputs, plugins
-from auditor.bundle import UnitTiming, file_sha256
 from auditor.claims import check_claims
-from auditor.dataset import Dataset
+from auditor.clock import Clock
 from auditor.errors import AuditorError
+from auditor.fitting import run_fit
 from auditor.job import Failure, Job
 from auditor.plan import Unit
 from auditor.probe import Case, Outcome, Probe
-from auditor.recipe import Fit, Recipe
+from auditor.recipe import Recipe
 from auditor.record import reliability
 from auditor.seeds import Seeds
 from auditor.store import Store, put
@@ -26,38 +24,6 @@ from auditor.subject import Access, Subject
 from auditor.surroundings import importable, one_thread, own_random_state, settings_restored
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
-
-
-@dataclass
-class Clock:
-    """Time spent on a unit; `detail` holds what the unit measured of itself."""
-
-    wall: float = field(default_factory=time.perf_counter)
-    cpu: float = field(default_factory=time.process_time)
-    detail: dict[str, float] = field(default_factory=dict)
-
-    def stop(self, unit: Unit) -> UnitTiming:
-        """The cost so far."""
-        return UnitTiming(
-            unit=unit.identity,
-            kind=unit.kind,
-            label=unit.label,
-            subject=unit.subject,
-            probe=unit.probe,
-            detail=self.detail,
-            wall_seconds=time.perf_counter() - self.wall,
-            cpu_seconds=time.process_time() - self.cpu,
-            peak_bytes=peak_bytes(),
-        )
-
-
-def peak_bytes() -> int | None:
-    """The most memory this process has held; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def execute(job: Job) -> Failure | None:
@@ -84,75 +50,6 @@ def _said(message: str, job: Job) -> str:
     return " ".join(ADDRESS.sub("0x...", message).split())
 
 
-def run_fit(job: Job) -> None:
-    """Train one model and keep it with what the training said."""
-    wanted = Fit.model_validate(job.unit.spec["fit"])
-    data = inputs.dataset(Store(job.store), job.unit.spec["data"])
-    (_fit_own if wanted.recipe.function else _fit_here)(job, wanted, data, Clock())
-
-
-def _fit_own(job: Job, wanted: Fit, data: Dataset, clock: Clock) -> None:
-    """Train by the user's function; of how it did so nothing is known."""
-    from auditor.subjects.kept import keep
-    from auditor.training.own import fit_own
-
-    store, unit, recipe = Store(job.store), job.unit, wanted.recipe
-    assert recipe.function is not None
-    fitted = fit_own(wanted, data, seeds=Seeds(unit.spec["root"], recipe.seed), directory=job.directory)
-    clock.detail = {"cpu_seconds": fitted.seconds.cpu, "wall_seconds": fitted.seconds.wall}
-    unknown = dict.fromkeys(("learning_rate", "steps", "flops", "holdout_loss", "diverged_at", "privacy"))
-    content: dict[str, Any] = {
-        "kind": "fit",
-        "recipe": recipe.model_dump(mode="json"),
-        "data": data.sha256,
-        "epochs": recipe.epochs,
-        "curve": [],
-        "access": sorted(fitted.subject.access | {Access.RECIPE}),
-        "outputs": fitted.subject.outputs,
-        **unknown,
-    }
-    with store.writing(unit.identity, replace=job.replace) as folder:
-        content["sha256"] = keep(fitted.model, folder, recipe.function, content["recipe"])
-        put(folder, content, clock.stop(unit))
-
-
-def _fit_here(job: Job, wanted: Fit, data: Dataset, clock: Clock) -> None:
-    from auditor.subjects.weights import save_state
-    from auditor.training.loop import fit
-
-    store, unit = Store(job.store), job.unit
-    rate = wanted.recipe.learning_rate
-    if not isinstance(rate, float):
-        rate = float(store.read(unit.inputs[0])["learning_rate"])
-    fitted = fit(wanted, data, seeds=Seeds(unit.spec["root"], wanted.recipe.seed), learning_rate=rate)
-    content: dict[str, Any] = {
-        "kind": "fit",
-        "recipe": wanted.recipe.model_dump(mode="json"),
-        "data": data.sha256,
-        "learning_rate": fitted.learning_rate,
-        "epochs": fitted.epochs,
-        "steps": fitted.steps,
-        "flops": fitted.flops,
-        "curve": list(fitted.curve),
-        "holdout_loss": fitted.holdout_loss,
-        "diverged_at": fitted.diverged_at,
-        "privacy": fitted.privacy,
-    }
-    clock.detail = {
-        "cpu_seconds": fitted.seconds.cpu,
-        "wall_seconds": fitted.seconds.wall,
-        "optimizer_state_bytes": fitted.optimizer_state_bytes,
-    }
-    with store.writing(unit.identity, replace=job.replace) as folder:
-        if fitted.module is not None:
-            subject = inputs.torch_subject(fitted.module, data)
-            content |= {"access": sorted(subject.access), "outputs": subject.outputs}
-            weights = folder / "model.safetensors"
-            save_state(fitted.state, weights, {"recipe": content["recipe"] | {"learning_rate": fitted.learning_rate}})
-            content["sha256"] = file_sha256(weights)
-        put(folder, content, clock.stop(unit))
-
-
 def run_load(job: Job) -> None:
     """Load a model that exists, see that it answers, and say what can be got at."""
     clock = Clock()
@@ -170,6 +67,26 @@ def run_load(job: Job) -> None:
     store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
 
 
+def run_variant(job: Job) -> None:
+    """Make a variant of a model, see that it runs, and say what can be got at; or why the model has none."""
+    from auditor.variants.applying import NoVariantError, state_sha256
+
+    clock = Clock()
+    store, unit = Store(job.store), job.unit
+    data = inputs.dataset(store, unit.spec["data"])
+    content: dict[str, Any] = {"kind": "variant", "model": unit.spec["model"], "variant": unit.spec["variant"]}
+    content |= {"root": unit.spec["root"], "diverged_at": None, "unfit": None}
+    original = inputs.subject(job, unit.spec["model"], data)
+    try:
+        made = inputs.variant(original, unit.spec["variant"], data, unit.spec["root"])
+    except NoVariantError as error:
+        content |= {"access": [], "sha256": None, "unfit": str(error)}
+    else:
+        made.predict(data.x_test[:2])
+        content |= {"access": sorted(made.access), "outputs": made.outputs, "sha256": state_sha256(made.module)}
+    store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
+
+
 def run_probe(job: Job) -> None:
     """Ask one probe about one subject."""
     clock = Clock()
@@ -179,16 +96,11 @@ def run_probe(job: Job) -> None:
     probe: Probe = plugins.load("auditor.probes", spec["probe"])(
         **{k: _tuple(v) for k, v in spec["parameters"].items()}
     )
-    subject = inputs.subject(job, spec["model"], data)
-    if lacking := missing_access(probe, subject):
-        content: dict[str, Any] = {
-            "kind": "probe",
-            "outcome": "skipped",
-            "reason": lacking,
-            "measurements": [],
-            "caveats": [],
-            "counts": {},
-        }
+    why = inputs.unfit(store, spec["model"])
+    subject = None if why else inputs.subject(job, spec["model"], data)
+    if subject is None or (lacking := missing_access(probe, subject)):
+        nothing: dict[str, Any] = {"measurements": [], "caveats": [], "counts": {}}
+        content = {"kind": "probe", "outcome": "skipped", "reason": why or lacking, **nothing}
         store.write(unit.identity, content, clock.stop(unit), replace=job.replace)
         return
     case = Case(
@@ -200,7 +112,12 @@ def run_probe(job: Job) -> None:
         confidence=spec["confidence"],
         expected_accuracy=inputs.expected_accuracy(store, spec["model"]),
         recipe=Recipe.model_validate(spec["recipe"]) if spec["recipe"] else None,
-        fitted=lambda name: inputs.subject(job, spec["fits"][name], data),
+        variant=spec["variant"],
+        times=clock.detail,
+        file_bytes=inputs.file_bytes(job, spec["model"]),
+        fitted=lambda name: inputs.subject(job, spec["fits"][name], data, spec["variant"]),
+        rate=lambda name: inputs.learning_rate(store, spec["fits"][name]),
+        unchanged=(lambda: inputs.subject(job, spec["original"], data)) if spec["original"] else None,
     )
     outcome = probe.run(case)
     check_claims(outcome, case)
@@ -263,4 +180,4 @@ def _tuple(value: Any) -> Any:  # JSON values
     return tuple(_tuple(v) for v in value) if isinstance(value, list) else value
 
 
-WORK = {"fit": run_fit, "load": run_load, "probe": run_probe}
+WORK = {"fit": run_fit, "load": run_load, "variant": run_variant, "probe": run_probe}

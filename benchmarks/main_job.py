@@ -3,7 +3,7 @@
     python benchmarks/main_job.py [--kills N]
 
 Everything runs `auditor` as a user would, in a folder of its own. Times are wall seconds on this machine; the two
-ratios (training loop, two workers) are printed by training_loop.py, with their peers in the same run.
+ratios (training loop, two workers) are printed by training.py, with their peers in the same run.
 """
 
 import argparse
@@ -152,7 +152,7 @@ def report(root: Path, kills: int) -> None:
     )
     for line in found(root / "a"):
         print(line)
-    loop = Path(__file__).with_name("training_loop.py")
+    loop = Path(__file__).with_name("training.py")
     subprocess.run(
         [sys.executable, str(loop)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True
     )  # its peers in one run

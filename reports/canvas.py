@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# How many characters stand beside each other in a legend, and how many a mark with its margins takes.
+LEGEND, MARK = 80, 8
 STAND_INS: Mapping[str, str] = {f"#01fe{i:02x}": f"var(--c{i})" for i in range(1, 9)} | {
     "#01fea0": "var(--ink)",
     "#01fea1": "var(--muted)",
@@ -85,7 +87,8 @@ class Canvas:
         """Name the groups above the drawing, where there is more than one."""
         handles, labels = self.axes.get_legend_handles_labels()
         if len(labels) > 1:
-            self.figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 4), borderaxespad=0.2)
+            columns = max(1, min(len(labels), 4, LEGEND // (MARK + max(map(len, labels)))))
+            self.figure.legend(handles, labels, loc="outside upper left", ncols=columns, borderaxespad=0.2)
 
 
 @contextmanager

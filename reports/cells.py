@@ -35,7 +35,7 @@ def cell(number: Number | None, metric: MetricEntry, *, chip: Chip | None = None
         return Cell(spread(number.members, metric), note=note, tone=f"number {tone}", chip=chip)
     note = (
         "exact count"
-        if one.low is None and kind(one, metric) == "exact"
+        if {one.low, one.high} <= {None, one.value} and kind(one, metric) == "exact"
         else wording.interval(one.low, one.high, metric.unit)
     )
     return Cell(value(one, metric), note=note, tone=f"number {tone}", chip=chip, exact=repr(one.value))

@@ -13,6 +13,7 @@ from .distance_curve import distance_curve
 from .from_samples import membership_roc, reliability_diagram
 from .material import Line, Material
 from .page import Chart, Table
+from .view_sensitivity import by_rate
 
 MOST_ROWS = 40
 MOST_GROUPS = 8
@@ -178,6 +179,12 @@ def _calibration(material: Material, probe: ProbeEntry) -> list[Drawn]:
     return [Drawn(frozenset(), frozenset(), chart)] if chart else []
 
 
+def _learning_rates(material: Material, probe: ProbeEntry) -> list[Drawn]:
+    chart = by_rate(material, probe, _ident(probe))
+    both = frozenset({"accuracy", "robust_accuracy"})
+    return [Drawn(both, both, chart)] if chart else []
+
+
 def _membership(material: Material, probe: ProbeEntry) -> list[Drawn]:
     chart = membership_roc(material, probe, _ident(probe))
     return [Drawn(frozenset({"tpr_at_fpr"}), frozenset(), chart)] if chart else []
@@ -188,6 +195,7 @@ OWN: Mapping[str, Callable[[Material, ProbeEntry], list[Drawn]]] = {
     "calibration": _calibration,
     "evasion.l1": _evasion,
     "evasion.l2": _evasion,
+    "evasion.learning_rates": _learning_rates,
     "evasion.linf": _evasion,
     "evasion.spatial": _evasion,
     "ood.scores": _ood,

@@ -155,6 +155,10 @@ class Optimizers:
     contrasts: Table | None
     charts: tuple[Chart, ...]
     note: str
+    ablations: Table | None = None
+    beside: Table | None = None
+    use: Table | None = None
+    variants: Table | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ STATED: Mapping[str, str] = {
     "owners": "Owners",
     "contact": "Contact",
 }
+MADE_BY = ("architecture", "estimator", "function")  # of a recipe, the first that it has
 MOST_CLASSES = 40
 
 
@@ -69,12 +70,43 @@ def _recipe_row(group: Group) -> tuple[Cell, ...]:
     digests = [m.sha256 for m in group.members if m.sha256]
     return (
         Cell(group.id, note=_origin(first), head=True, tone=f"swatch-{group.index % 8 + 1}"),
-        Cell(recipe.get("architecture") or recipe.get("function") or NOT_STATED, note=first.variant),
-        Cell(first.optimizer or NOT_STATED, note=_objective(recipe, first.training)),
+        Cell(next((recipe[k] for k in MADE_BY if recipe.get(k)), NOT_STATED), note=first.variant),
+        Cell(first.optimizer or NOT_STATED, note="; ".join([*_training(recipe, first.training), *_iterated(group)])),
         Cell(str(len(group.members)), tone="number"),
         Cell(", ".join(first.access) or "none"),
         Cell(", ".join(d[:12] for d in digests) or NOT_STATED, tone="digest"),
     )
+
+
+def _iterated(group: Group) -> list[str]:
+    """How the solver of an estimator ended, by its tolerance or its most iterations, and what it warned of."""
+    made = [m.training for m in group.members if m.training and m.training.recipe.get("estimator")]
+    if not made:
+        return []
+    most = made[0].recipe["epochs"]
+    stopped = sum(t.epochs >= most for t in made)
+    ended = f"{stopped} of {len(made)} stopped at the {most} iterations allowed" if stopped else "ended by tolerance"
+    return [ended, *(f"scikit-learn: {text}" for text in dict.fromkeys(text for t in made for text in t.said))]
+
+
+def _training(recipe: Mapping[str, Any], training: Training | None) -> list[str]:  # a recipe's fields
+    """What was minimised and how, as far as it is not plain: warm-up, clipping, changed rows, a start."""
+    said = [_objective(recipe, training)]
+    if recipe.get("schedule") not in (None, "cosine"):
+        said.append(f"{recipe['schedule']} rate")
+    if warmup := recipe.get("warmup"):
+        said.append(f"warm-up over {wording.amount(warmup, 'share')} of steps")
+    if clip := recipe.get("clip"):
+        acted = training.clipped if training else None
+        share = "" if acted is None else f" ({wording.amount(acted, 'share')} of them)"
+        said.append(f"gradients clipped at {clip:g}{share}")
+    if parts := recipe.get("augment"):
+        said.append("rows changed by " + ", ".join("{name} {amount:.3g}".format(**part) for part in parts))
+    if recipe.get("layout") == "channels-last":
+        said.append("images held channels last")
+    if start := recipe.get("start"):
+        said.append(f"from the weights {start['sha256'][:12]}" + (", new head" if start["head"] == "new" else ""))
+    return said
 
 
 def _objective(recipe: Mapping[str, Any], training: Training | None) -> str:  # a recipe's fields

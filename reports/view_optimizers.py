@@ -6,19 +6,31 @@ from . import cells, wording
 from .charts import Point
 from .material import Line, Material
 from .page import Cell, Column, Optimizers, Table
-from .view_contrasts import contrasts, forest
-from .view_costs import costs, pareto
+from .view_ablations import ablations
+from .view_contrasts import contrasts, deployed, forests
+from .view_costs import costs, paretos
+from .view_efficiency import beside, use
+from .view_sensitivity import trials
 
 
 def optimizers_section(material: Material) -> Optimizers:
     """Everything that compares groups with each other."""
     if len(material.groups) < 2:
-        return Optimizers(
-            "One group of models was audited, so there is nothing to compare.", None, costs(material), None, (), ""
-        )
-    drawn = [chart for chart in (forest(material), pareto(material)) if chart]
+        alone = "One group of models was audited, so there is nothing to compare."
+        return Optimizers(alone, None, costs(material), None, (), "", beside=beside(material), use=use(material))
+    drawn = [*forests(material), *paretos(material)]
+    drawn += [chart] if (chart := trials(material)) else []
     return Optimizers(
-        _lead(material), _heat(material), costs(material), contrasts(material), tuple(drawn), _note(material)
+        _lead(material),
+        _heat(material),
+        costs(material),
+        contrasts(material),
+        tuple(drawn),
+        _note(material),
+        ablations(material),
+        beside(material),
+        use(material),
+        deployed(material),
     )
 
 
@@ -29,7 +41,8 @@ def _lead(material: Material) -> str:
     return (
         f"Groups are compared on the same rows, splits and initialisations, in {wording.count(min(pairs), 'pair')} of "
         "seeds. A difference is called improved or regressed only where its adjusted p-value is below alpha, its "
-        "interval excludes zero, and the two groups were shown to be equally accurate."
+        "interval excludes zero, and the two groups were shown to be equally accurate; where they differ by what was "
+        "minimised, or by a variant, the price in accuracy stands beside it instead."
     )
 
 
@@ -41,8 +54,9 @@ def _note(material: Material) -> str:
     alike = f" Equivalent means that the whole interval lies within {margin}." if margin else ""
     return (
         f"Differences are b minus a.{alike} The p-values are adjusted by Holm over the pairs of one metric. The least "
-        "detectable difference is what these seeds and rows would find four times in five: an inconclusive row with a "
-        "large one says that the audit was too small, not that the optimizers are alike."
+        "detectable difference is what these seeds and rows would find four times in five, were it the first that Holm "
+        "lets pass: an inconclusive row with a large number says that the audit was too small, not that the "
+        "optimizers are alike."
     )
 
 

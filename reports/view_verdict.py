@@ -15,6 +15,9 @@ VERDICTS: Mapping[str, Chip] = {
 }
 INCOMPLETE = Chip("INCOMPLETE", "unsure", "…")
 
+# With more groups than this, each has a row and not a column.
+WIDEST = 8
+
 
 def banner(material: Material) -> Banner:
     """The verdict and the three lines for a reader in a hurry."""
@@ -81,7 +84,22 @@ def scorecard(material: Material) -> Table:
         for line in material.headlines
     ]
     rows += [_unmeasured(material, f) for f in material.findings.findings if _unplaced(material, f)]
-    return Table("Headline numbers, and the rules held against them", columns, tuple(rows), _legend(material))
+    table = Table("Headline numbers, and the rules held against them", columns, tuple(rows), _legend(material))
+    return _turned(table) if len(material.groups) > max(WIDEST, len(rows)) else table
+
+
+def _turned(table: Table) -> Table:
+    """The same cells with a row a group, so that many groups still fit a sheet of paper."""
+    questions = tuple(
+        Column(row[0].text, "number", "; ".join(part for part in (row[0].note, row[1].text) if part))
+        for row in table.rows
+    )
+    rows = tuple(
+        (Cell(column.text, head=True), *(row[k] for row in table.rows))
+        for k, column in enumerate(table.columns)
+        if k > 1
+    )
+    return Table(table.caption, (Column("Group"), *questions), rows, table.note)
 
 
 def _score(material: Material, line: Line, group: Group) -> Cell:

@@ -52,7 +52,9 @@ FAMILIES: Mapping[str, str] = {
     "ood": "Out of distribution",
     "privacy": "Privacy",
     "extraction": "Extraction",
+    "efficiency": "Efficiency",
 }
+ROUNDING = 1e-12
 WORST: Mapping[State, int] = {"fail": 0, "inconclusive": 1, "not-assessed": 2, "waived": 3, "pass": 4}
 
 
@@ -64,12 +66,13 @@ def decimals(value: float, wanted: int, ends: tuple[float, float] = (0.0, 100.0)
 
 
 def bare(value: float, unit: Unit) -> str:
-    """A value without its unit sign: percent for shares, three decimals or three figures for numbers."""
+    """A value without its unit sign: percent for shares, decimals or figures for numbers, whole ones whole."""
     if unit != "number":
         return decimals(100 * value, 1)
     if abs(value) < 10:
         return decimals(value, 3, (0.0, 1.0))
-    return f"{value:,.1f}".replace(",", THIN).replace("-", "−") if abs(value) < 1e6 else f"{value:.3g}"
+    places = 0 if value == int(value) else 1
+    return f"{value:,.{places}f}".replace(",", THIN).replace("-", "−") if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def amount(value: float, unit: Unit) -> str:
@@ -86,7 +89,8 @@ def interval(low: float | None, high: float | None, unit: Unit) -> str:
 
 
 def difference(value: float, unit: Unit) -> str:
-    """A signed difference: percentage points for shares."""
+    """A signed difference: percentage points for shares. What rounding left of equal means is 0."""
+    value = 0.0 if abs(value) < ROUNDING else value
     sign = "+" if value > 0 else ""
     return sign + (f"{decimals(100 * value, 1)}{THIN}pp" if unit != "number" else decimals(value, 3, (0.0, 1.0)))
 
@@ -134,6 +138,8 @@ def listed(words: Iterable[str], *, most: int = 0) -> str:
 
 def seconds(value: float) -> str:
     """A duration in the unit that reads best."""
+    if 0 < value < 0.001:
+        return f"{1e6 * value:.0f}{THIN}µs"
     if value < 1:
         return f"{1000 * value:.0f}{THIN}ms"
     return f"{value:.1f}{THIN}s" if value < 120 else f"{value / 60:.1f}{THIN}min"
@@ -145,6 +151,12 @@ def scaled(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{THIN}{sign}"
     return f"{value:g}"
+
+
+def sized(value: float, unit: str) -> str:
+    """An amount with its unit: 1.2 kB."""
+    text = scaled(value) if abs(value) >= 1e3 else f"{value:.3g}"
+    return f"{text}{unit}" if text[-1].isalpha() or not unit else f"{text}{THIN}{unit}"
 
 
 def threshold(bar: Mapping[str, float], unit: Unit) -> str:

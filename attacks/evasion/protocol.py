@@ -21,6 +21,7 @@ from .rejection import FULL_RANGE_STEPS, Known, Uncaught, uncaught
 from .results import Clean, exemplars, look, measure, samples
 from .second_looks import SecondLooks
 from .slopes import Slope, slope
+from .twin import Twin
 
 _PLANTED_STEPS = 20
 
@@ -99,7 +100,7 @@ def _by_labels(clean: Clean, repaired: repairs.Repaired) -> _Chosen:
 def _attack(bench: Bench, clean: Clean, probe: Ball, chosen: _Chosen) -> _Attack:
     path, repaired = chosen.path, chosen.repaired
     standing = Standing.before(bench, clean.broken, clean.prediction)
-    looks = SecondLooks.of(probe, blind=path != "gradients")
+    looks, twin = SecondLooks.of(probe, blind=path != "gradients"), Twin.of(bench.case)
     course = Course(path, repaired, _nearest(bench, standing, probe, looks) if path == "labels" else bench.unit)
     far, columns, gallery = not_asked(bench), list[Mask](), None
     for epsilon in (min(radius, bench.whole) for radius in probe.radii):  # beyond the whole there is nothing
@@ -112,12 +113,13 @@ def _attack(bench: Bench, clean: Clean, probe: Ball, chosen: _Chosen) -> _Attack
             far.carry(bench, standing, epsilon)
         course.repair(bench, standing, epsilon, probe)
         looks.after(bench, standing, epsilon, doubtful=repaired.slope.doubtful or repaired.stalled is not None)
+        twin.strike(bench, standing, epsilon, gradients=path == "gradients")
         columns.append(standing.broken.copy())
         gallery = gallery or exemplars(bench.x, clean, standing, epsilon)
     broken = np.stack(columns, axis=1)
     past = uncaught(bench, clean, probe, Known(course, looks, standing, broken))
     broken = past.fold(standing, broken)
-    caveats = looks.caveats(len(clean.y)) + far.caveats()
+    caveats = looks.caveats(len(clean.y)) + twin.caveats(len(clean.y)) + far.caveats()
     caveats += _doubts(bench, clean, standing, probe, course, past.broken[:, 0])
     caveats += past.caveats(bench, clean, probe)
     fell = standing.broken & ~clean.broken

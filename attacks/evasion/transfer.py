@@ -44,12 +44,7 @@ class Transfer:
 
         Costs the subject 1 forward pass a row, and 5 more a row that stands.
         """
-
-        def run(rows: torch.Tensor) -> Attacked:
-            parts = [self._part(bench, rows[at : at + bench.width], epsilon) for at in range(0, len(rows), bench.width)]
-            return Attacked(torch.cat([p.point for p in parts]), torch.cat([p.broken for p in parts]))
-
-        return run
+        return along(self.surrogate, bench, epsilon)
 
     def reach(self, bench: Bench, rows: torch.Tensor, epsilon: float) -> Found:
         """The first point that breaks each of these rows (n,), in balls of up to five times this radius."""
@@ -66,18 +61,31 @@ class Transfer:
             radius[won] = bench.norm.distance((point[won] - unit[won]).flatten(1))
         return Found(point, radius)
 
-    def _part(self, bench: Bench, rows: torch.Tensor, epsilon: float) -> Attacked:
+
+def along(model: Model, bench: Bench, epsilon: float) -> Attack:
+    """The attack that another model's slopes lend: the point of each row at which the subject's own lead is least.
+
+    `model` gives scores (n, K) of unit points. Costs the subject 1 forward pass a row, and 5 more a row that stands.
+    """
+
+    def part(rows: torch.Tensor) -> Attacked:
         y = torch.as_tensor(bench.y, device=rows.device)[rows]
         task = replace(bench.task(rows, bench.unit[rows], epsilon), y=y)
         best = task.start
         least = margin(bench.view.scores(best), bench.labels[rows])
-        for step, point in enumerate(ascend(self.surrogate, task, bench.view.goal, _STEPS), start=1):
+        for step, point in enumerate(ascend(model, task, bench.view.goal, _STEPS), start=1):
             if step % _LOOKS:
                 continue
             lead = margin(bench.view.scores(point), bench.labels[rows])
             better = (lead <= least) & (least > 0)
             best, least = torch.where(per_row(better, point), point, best), torch.where(better, lead, least)
         return Attacked(best, least <= 0)
+
+    def run(rows: torch.Tensor) -> Attacked:
+        parts = [part(rows[at : at + bench.width]) for at in range(0, len(rows), bench.width)]
+        return Attacked(torch.cat([p.point for p in parts]), torch.cat([p.broken for p in parts]))
+
+    return run
 
 
 def ascend(model: Model, task: Task, goal: int | None, steps: int) -> Iterator[torch.Tensor]:

@@ -1,20 +1,31 @@
 """auditor explain: what a name means."""
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from auditor.training.optimizers import OptimizerSpec
 
 
 @click.command("explain", short_help="Explain a probe, metric or optimizer.")
 @click.argument("name")
 def command(name: str) -> None:
-    """Explain NAME: a probe (evasion.linf), a metric (evasion.linf.robust_accuracy), or an optimizer (adamw)."""
+    """Explain NAME: a probe (evasion.linf), a metric (evasion.linf.robust_accuracy), or an optimizer (adamw).
+
+    Or a classifier of scikit-learn with its solvers (mlp-classifier).
+    """
     click.echo("\n".join(_lines(name)))
 
 
 def _lines(name: str) -> list[str]:
-    from auditor import plugins
     from auditor.auditing import catalogue
     from auditor.errors import UnknownNameError
+    from auditor.training.estimators import ESTIMATORS
+    from auditor.training.optimizers import names
 
+    if name in ESTIMATORS:
+        return _estimator(name)
     shown = catalogue()
     if entry := shown.probe(name):
         return _probe(entry)
@@ -28,10 +39,11 @@ def _lines(name: str) -> list[str]:
             f"{metric.kind}, {better}{at}",
             f"see `auditor explain {name.rpartition('.')[0]}`",
         ]
-    if name in plugins.names("auditor.optimizers"):
+    known = [p.id for p in shown.probes] + shown.metric_names()
+    try:
         return _optimizer(name)
-    known = [p.id for p in shown.probes] + shown.metric_names() + list(plugins.names("auditor.optimizers"))
-    raise UnknownNameError("name", name, known)
+    except UnknownNameError:
+        raise UnknownNameError("name", name, [*known, *names(), *ESTIMATORS]) from None
 
 
 def _probe(entry: "object") -> list[str]:
@@ -69,15 +81,63 @@ def _parameters(probe: str) -> list[str]:
     return [f"  {k}: {v!r}" for k, v in plugins.load("auditor.probes", probe)().parameters().items()] or ["  none"]
 
 
+def _estimator(name: str) -> list[str]:
+    from auditor.training.estimators import ESTIMATORS
+
+    spec = ESTIMATORS[name]
+    lines = [f"{spec.name}: {spec.title}", f"class      {spec.path.replace(':', '.')}"]
+    if spec.kwargs:
+        lines.append("kwargs     " + ", ".join(f"{k}={v}" for k, v in spec.kwargs.items()))
+    lines.append("solvers")
+    for solver in spec.solvers.values():
+        default = "" if solver.default is None else f" (default {solver.default:g})"
+        lines.append(f"  {solver.line()}{default}")
+    return [*lines, "epochs are the most iterations"]
+
+
 def _optimizer(name: str) -> list[str]:
-    from auditor.training.optimizers import resolve
+    from auditor.training.optimizers import non_commercial, resolve
 
     spec = resolve(name)
+    refused = ": no commercial use, refused unless train.allow_licences names it" * non_commercial(spec.licence)
     settings = ", ".join(f"{k}={v}" for k, v in spec.settings.items()) or "none"
     grid = " ".join(f"{rate:g}" for rate in spec.grid)
+    kept = "tensors kept depend on shapes" if spec.state is None else f"{spec.state} tensors a weight kept"
     return [
         f"{spec.name}: {spec.title}",
+        *([f"aliases    {', '.join(spec.aliases)}"] if spec.aliases else []),
         f"settings   {settings}",
         f"rates      {grid} (default {spec.default:g})",
+        f"needs      {', '.join(_needs(spec)) or 'nothing but a gradient'}",
+        f"costs      about {spec.passes} gradient{'s' * (spec.passes > 1)} a step, {kept}",
+        f"decay      {spec.decay}",
+        f"provider   {spec.provider}, {spec.licence}{refused}",
         f"source     {spec.source}",
+        "conformance",
+        *_conformance(spec),
     ]
+
+
+def _needs(spec: "OptimizerSpec") -> list[str]:
+    needs = {
+        "a closure that works out the gradient again": spec.needs_closure,
+        "all rows at every step": spec.full_batch,
+        "other weights put in place to be evaluated": spec.train_eval,
+        "hidden matrices apart from the rest": spec.matrices,
+        "no schedule but its own": spec.schedule == "own",
+    }
+    return [text for text, needed in needs.items() if needed]
+
+
+def _conformance(spec: "OptimizerSpec") -> list[str]:
+    """The checks, made now; a machine without torch, or without the package of an extra, is told so."""
+    from auditor.errors import ConfigError
+
+    try:
+        from auditor.training.conformance import conformance
+
+        checks = conformance(spec).checks
+    except (ImportError, ConfigError) as error:
+        return [f"  not checked: {error}"]
+    said = {"pass": "ok", "fail": "FAILS", "none": "-"}
+    return [f"  {check.name:<13} {said[check.outcome]:<6} {check.evidence}" for check in checks]

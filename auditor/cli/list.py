@@ -1,8 +1,20 @@
 """auditor list: what is installed."""
 
+from collections.abc import Mapping
+
 import click
 
-KINDS = ("probes", "metrics", "optimizers", "architectures", "datasets", "reports", "profiles", "frameworks")
+KINDS = (
+    "probes",
+    "metrics",
+    "optimizers",
+    "architectures",
+    "estimators",
+    "datasets",
+    "reports",
+    "profiles",
+    "frameworks",
+)
 
 
 @click.command("list", short_help="List what is installed.")
@@ -22,10 +34,21 @@ def _lines(kind: str) -> list[str]:
         from auditor.frameworks import NAMES
 
         return list(NAMES)
+    if kind == "estimators":
+        from auditor.training.estimators import ESTIMATORS
+
+        return [estimator.line() for estimator in ESTIMATORS.values()]
     if kind == "metrics":
         from auditor.auditing import catalogue
 
         return catalogue().metric_names()
-    found = plugins.names(f"auditor.{kind}")
+    if kind == "optimizers":
+        from auditor.training.optimizers import names
+
+        return _columns(names())
+    return _columns({name: plugins.owner(entry) for name, entry in plugins.names(f"auditor.{kind}").items()})
+
+
+def _columns(found: Mapping[str, str]) -> list[str]:
     width = max((len(name) for name in found), default=0)
-    return [f"{name:<{width}}  {plugins.owner(entry)}" for name, entry in found.items()]
+    return [f"{name:<{width}}  {owner}" for name, owner in found.items()]

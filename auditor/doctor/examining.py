@@ -95,7 +95,7 @@ def _how(examinee: Examinee) -> str:
     assert train is not None
     if train.function:
         return f"{train.function}, tried on {TRAINED_ON} rows for one epoch"
-    return f"{train.architecture}, untrained"
+    return f"{train.estimator or train.architecture}, untrained"
 
 
 def _failed(examinee: Examinee, reason: str, advice: str) -> Check:
@@ -134,7 +134,8 @@ def _subject(examinee: Examinee, data: "Dataset") -> "Subject":
     assert entry.train is not None
     if examinee.arm is not None:
         return _own(examinee, entry.train, examinee.arm.name, data)
-    recipe = Recipe(architecture=entry.train.architecture, kwargs=entry.train.kwargs, optimizer="sgd", epochs=1)
+    of = {"estimator": entry.train.estimator} if entry.train.estimator else {"architecture": entry.train.architecture}
+    recipe = Recipe(**of, kwargs=entry.train.kwargs, optimizer=entry.train.arms[0].name, epochs=1)
     return torch_subject(build(recipe, data.facts()), data)
 
 

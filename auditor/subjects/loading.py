@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from auditor.subjects.answering import Answering, BlackBoxSubject
 from auditor.subjects.preparation import preparation
 from auditor.subjects.sniffing import ModelKind, formats_of, kind_of
 from auditor.subjects.spec import Format, Load
+
+if TYPE_CHECKING:
+    import torch
 
 # Who opens a format: a function of (spec, path, facts) that gives a subject, or an Answering to be made one.
 OPENERS: Mapping[Format, str] = {
@@ -48,6 +52,16 @@ def load(spec: Load, facts: DatasetRecord, directory: Path) -> Subject:
     rng = np.random.Generator(np.random.PCG64(0))
     answers.check(subject, rng.uniform(*facts.range, (TRIED_ROWS, *facts.shape)).astype(np.float32))
     return subject
+
+
+def read_weights(path: Path) -> "Mapping[str, torch.Tensor]":
+    """Weights by name, of a safetensors file or of a torch file read weights-only: no code of it runs.
+
+    Raises ModelError for a file that is neither, or holds more than weights.
+    """
+    from auditor.subjects.torch_files import read_state
+
+    return read_state(checked_file(path, "state-dict"))
 
 
 def _black_box(opened: Answering, spec: Load, facts: DatasetRecord) -> Subject:

@@ -26,9 +26,10 @@ class TorchSubject:
     """What a torch module answers, as a white-box subject.
 
     The module maps (N, *shape) to (N, classes); with `outputs="labels"` it may give integers (N,) instead, and of two
-    classes the probability of the second alone. Device and number type are those of its parameters. Its features are
-    the input of the last nn.Linear that runs; a module in which none runs has no access `features`. What `preparation`
-    says stands before and behind it. `bare` asks the model that this one was converted from, where there is such.
+    classes the probability of the second alone. Device and number type are those of its parameters, unless
+    `dtype` says what it takes. Its features are the input of the last nn.Linear that runs; a module in which none runs
+    has no access `features`. What `preparation` says stands before and behind it. `bare` asks the model that this one
+    was converted from, where there is such.
     Raises ModelError where the module cannot take the shape or answers in another. Blind spot: a module that is random
     in evaluation mode draws from the global generator.
     """
@@ -44,6 +45,7 @@ class TorchSubject:
         extra_access: frozenset[Access] = frozenset(),
         preparation: Preparation = AS_IT_IS,
         bare: Callable[[Array], Labels] | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.module = module
         self._bare = bare
@@ -55,7 +57,7 @@ class TorchSubject:
         self._modules = tuple(module.modules())
         tensors = [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
         self.device = tensors[0].device if tensors else torch.device("cpu")
-        self.dtype = tensors[0].dtype if tensors else torch.float32
+        self.dtype = dtype or (tensors[0].dtype if tensors else torch.float32)
         self._row = torch.zeros((1, *self.shape), dtype=self.dtype, device=self.device)
         self._net = self._prepared()
         self._head = self._last_linear()

@@ -26,14 +26,16 @@ WIDEST = 8  # channels grow to at most this many times the width
 class Normalised(nn.Module):
     """A network behind its own normalisation, so that mean and deviation are saved with the weights.
 
-    The buffers have shape (features,) for tabular data and (channels, 1, 1) for images.
+    The buffers have shape (features,) for tabular data and (channels, 1, 1) for images. With `channels_last` the
+    network is given images whose channels lie side by side in memory; their shape, and the weights, are the same.
     """
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
-    def __init__(self, net: nn.Module, shape: Sequence[int]) -> None:
+    def __init__(self, net: nn.Module, shape: Sequence[int], *, channels_last: bool = False) -> None:
         super().__init__()
+        self.channels_last = channels_last
         size = tuple(shape) if len(shape) == 1 else (shape[0], 1, 1)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("deviation", torch.ones(size))
@@ -59,7 +61,8 @@ class Normalised(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes) of inputs (N, *shape)."""
-        logits: torch.Tensor = self.net((x - self.mean) / self.deviation)
+        x = (x - self.mean) / self.deviation
+        logits: torch.Tensor = self.net(x.contiguous(memory_format=torch.channels_last) if self.channels_last else x)
         return logits
 
 
@@ -120,9 +123,16 @@ def _groups(channels: int) -> int:
 def build(recipe: Recipe, facts: DatasetRecord, *, seed: int = 0) -> Normalised:
     """The untrained network of a recipe for this data, with weights that depend on the seed alone.
 
-    `architecture` is an installed name or "module:callable", called with (shape, classes, **kwargs). The global random
+    `architecture` is an installed name or "module:callable", called with (shape, classes, **kwargs); that of an
+    estimator is its own, with none of its weights yet. The global random
     state is as it was. Raises UnknownNameError, ConfigError or ModelError, naming the architecture.
     """
+    if recipe.estimator is not None:
+        from auditor.training.rebuilt import network
+
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return Normalised(network(recipe.estimator, recipe.kwargs, facts.shape, len(facts.classes)), facts.shape)
     name = recipe.architecture
     if ":" in name:
         factory = plugins.imported(name, what="architecture")
@@ -130,7 +140,8 @@ def build(recipe: Recipe, facts: DatasetRecord, *, seed: int = 0) -> Normalised:
         factory = plugins.load("auditor.architectures", name)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would reach for accelerators too
-        return Normalised(made(factory, name, facts.shape, len(facts.classes), **recipe.kwargs), facts.shape)
+        net = made(factory, name, facts.shape, len(facts.classes), **recipe.kwargs)
+        return Normalised(net, facts.shape, channels_last=recipe.layout == "channels-last")
 
 
 def made(factory: Callable[..., object], name: str, *args: object, **kwargs: Any) -> nn.Module:  # a user's own keywords

@@ -63,6 +63,11 @@ class Private:
     order: torch.Generator
     noise: torch.Generator
 
+    @property
+    def streams(self) -> tuple[torch.Generator, ...]:
+        """What hides rows."""
+        return (self.noise,)
+
     def prepare(self, module: Normalised, x: Array | Chosen, domain: Domain) -> None:
         """Normalise by the domain, since the rows' own mean would leak; each feature's range becomes [-1, 1].
 

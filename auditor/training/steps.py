@@ -21,6 +21,16 @@ class Steps(Protocol):
     """What the loop asks of an objective. The loop itself never knows which one it serves."""
 
     @property
+    def batches(self) -> int:
+        """Steps of one epoch."""
+        ...
+
+    @property
+    def streams(self) -> tuple[torch.Generator, ...]:
+        """What `backward` draws from."""
+        ...
+
+    @property
     def promise(self) -> Guarantee | None:
         """What is guaranteed about each row, if anything."""
         ...
@@ -56,6 +66,11 @@ class Shuffled:
     craft: torch.Generator
     promise: None = None
 
+    @property
+    def streams(self) -> tuple[torch.Generator, ...]:
+        """What moves rows."""
+        return (self.craft,)
+
     def prepare(self, module: Normalised, x: Array | Chosen, domain: Domain) -> None:  # noqa: ARG002  # of the protocol
         """Normalise by mean and deviation of the training rows."""
         module.measure(x)
@@ -75,13 +90,13 @@ class Shuffled:
         self.backward(module, x, y)
 
 
-def chosen(recipe: Recipe, domain: Domain, rows: int, seeds: Seeds) -> Steps:
+def chosen(recipe: Recipe, domain: Domain, rows: int, seeds: Seeds, *, full_batch: bool = False) -> Steps:
     """The steps of a recipe on so many rows. Raises ConfigError for a privacy that cannot be had.
 
     The order of rows and what is drawn to move or hide them come from streams that paired trainings share, whatever
-    their optimizer.
+    their optimizer. With `full_batch` every step sees all rows.
     """
-    batches = math.ceil(rows / recipe.batch_size)
+    batches = 1 if full_batch else math.ceil(rows / recipe.batch_size)
     order, craft = seeds.torch("order"), seeds.torch("craft", probe="objective")
     if isinstance(recipe.objective, Dp):
         return Private(guarantee(recipe.objective, rows, batches, recipe.epochs), rows, batches, order, craft)

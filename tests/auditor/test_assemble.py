@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.assemble import Assembly, column
+from auditor.assemble import Assembly
 from auditor.auditing import Options, catalogue, planned
 from auditor.bundle import read_facts
 from auditor.config import load_audit
 from auditor.errors import AuditorError
+from auditor.groups import column
 from auditor.job import Failure
 from auditor.store import Store
 

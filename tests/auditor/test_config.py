@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from auditor.config import Loaded, load_audit, narrowed, resolve
-from auditor.documents import loads
+from auditor.config import AuditConfig, Loaded, load_audit, narrowed, resolve
+from auditor.documents import loads, parse
 from auditor.errors import ConfigError, UnknownNameError
 
 BASE = "schema: auditor/audit/1\nname: a\ndata: {source: wine}\nsubjects: [{id: m, train: {}}]\n"
@@ -123,3 +123,26 @@ def test_globs_select_known_names_and_select_none_only_by_mistake() -> None:
     assert narrowed(["evasion.*"], known, "--only") == ["evasion.l2", "evasion.linf"]
     with pytest.raises(UnknownNameError, match=r"--skip: unknown probe 'evasion.l3'; did you mean 'evasion.l2'"):
         narrowed(["evasion.l3"], known, "--skip")
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ("{name: sgd, learning_rate: 0}", "learning_rate: Input should be greater than 0 (found 0)"),
+        ("{name: sgd, learning_rat: 0.1}", "unknown key 'subjects.0.train.optimizers.0.learning_rat'; did you mean"),
+    ],
+)
+def test_what_is_wrong_in_an_arm_is_said_once_and_not_that_it_might_have_been_a_word(arm: str, said: str) -> None:
+    text = f"""\
+schema: auditor/audit/1
+name: arms
+data: {{source: digits}}
+subjects:
+  - id: mlp
+    train: {{architecture: mlp, optimizers: [{arm}]}}
+"""
+    with pytest.raises(ConfigError) as error:
+        parse(text, AuditConfig, source="audit.yaml")
+    assert str(error.value).startswith("audit.yaml:6: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)

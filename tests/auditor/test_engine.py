@@ -196,7 +196,50 @@ def test_a_search_takes_the_rate_of_least_validation_loss_and_says_when_it_is_on
         trials = subject.training.tuning["trials"]
         best = min(trials, key=lambda t: t["loss"])
         assert subject.training.learning_rate == best["learning_rate"] > 0.0001
-        assert subject.training.tuning["edge_limited"] is (best["learning_rate"] == 0.1)
+        assert subject.training.tuning["edge_limited"] is (
+            best["learning_rate"] == max(t["learning_rate"] for t in trials)
+        )
+
+
+def test_a_search_goes_outward_until_the_best_rate_has_neighbours(audit: Audit) -> None:
+    grid = "tune: {grid: [0.00001, 0.001, 0.1], extend: 3}"
+    audited = audit(("tune: off", grid), ("[sgd, adamw]", "[sgd]"), only=("accuracy",))
+    training = audited.facts.record.subjects[0].training
+    assert training is not None
+    assert training.tuning is not None
+    tried = [t["learning_rate"] for t in training.tuning["trials"]]
+    assert tried[:3] == [0.00001, 0.001, 0.1]
+    assert tried[3:] == [10.0, 1000.0, 100000.0][: len(tried) - 3]
+    assert training.tuning["edge_limited"] is (training.learning_rate == max(tried))
+    assert not training.tuning["edge_limited"]
+    units = [u for u in audited.facts.timings.units if u.label.startswith("tune mlp/sgd outward")]
+    assert len(units) == 3
+    assert sum(u.detail["cpu_seconds"] == 0.0 for u in units) == 6 - len(tried)
+    kept = [u.detail["cpu_seconds"] for u in audited.facts.timings.units if u.kind == "tune"]
+    assert len(kept) == 4
+    assert kept.count(0.0) == 6 - len(tried)
+
+
+def test_a_halved_search_trains_the_best_third_in_full_and_chooses_among_them(audit: Audit) -> None:
+    tune = "tune: {grid: [0.0001, 0.001, 0.01, 0.05, 0.1, 0.4], method: halving, seeds: 2, extend: 0}"
+    audited = audit(("tune: off", tune), ("[sgd, adamw]", "[sgd]"), only=("accuracy",))
+    training = audited.facts.record.subjects[0].training
+    assert training is not None
+    assert training.tuning is not None
+    trials = training.tuning["trials"]
+    full = max(t["epochs"] for t in trials)
+    short = [t for t in trials if t["epochs"] < full]
+    assert len(short) == 6
+    best = sorted((t["loss"], t["learning_rate"]) for t in short if t["loss"] is not None)[:2]
+    assert [t["learning_rate"] for t in trials[6:8]] == [rate for _, rate in best]
+    assert training.learning_rate == min(trials[6:], key=lambda t: t["loss"])["learning_rate"]
+    rates = [t["learning_rate"] for t in short]
+    beside = rates[max(0, rates.index(training.learning_rate) - 1) :][:3]
+    tried = {t["learning_rate"] for t in trials[6:]}
+    assert len(trials) <= 10
+    assert tried <= set(rates)  # `extend: 0` allows none beyond an edge
+    assert training.tuning["edge_limited"] is (training.learning_rate == 0.4 or not tried >= set(beside))
+    assert training.tuning["seeds"] == 2
 
 
 def test_a_search_whose_every_trial_diverges_fails_with_what_to_do(audit: Audit) -> None:

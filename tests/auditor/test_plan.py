@@ -96,13 +96,30 @@ def test_source_versions_and_a_third_partys_source_are_part_of_identities(
 def test_a_search_of_learning_rates_is_shared_by_all_seeds_and_of_equal_size_for_every_optimizer(make: Make) -> None:
     plan = make(("tune: off", "tune: auto"))
     tunes = [u for u in plan.units.values() if u.kind == "tune"]
-    assert [u.label for u in tunes] == ["tune mlp/sgd", "tune mlp/adamw"]
-    assert [len(u.inputs) for u in tunes] == [4, 4]
+    steps = [" with 2 to extend", " with 1 to extend", ""]
+    assert [u.label for u in tunes] == [f"tune mlp/{o}{step}" for o in ("sgd", "adamw") for step in steps]
+    assert [u.spec["rates"] for u in tunes] == [4, 1, 1] * 2
+    assert [u.spec["final"] for u in tunes] == [False, False, True] * 2
     for unit in plan.units.values():
         if unit.kind == "fit" and unit.subject:
             assert [plan.units[i].label for i in unit.inputs] == [f"tune {'/'.join(unit.subject.split('/')[:2])}"]
-    trials = {plan.units[i].spec["fit"]["recipe"]["seed"] for u in tunes for i in u.inputs}
-    assert trials == {-1}
+    trials = [plan.units[i] for u in tunes for i in u.inputs if plan.units[i].kind == "fit"]
+    assert {u.spec["fit"]["recipe"]["seed"] for u in trials} == {-1}
+    assert len(trials) == 12
+
+
+def test_a_halved_search_is_known_before_it_runs_and_its_seeds_are_no_subjects(make: Make) -> None:
+    tune = "tune: {trials: 6, method: halving, seeds: 2, extend: 1}"
+    plan = make(("tune: off", tune))
+    of_sgd = [u for u in plan.units.values() if u.kind == "tune" and "sgd" in u.label]
+    assert [(u.spec["rates"], u.spec["epochs"]) for u in of_sgd] == [(6, 5), (2, 20), (1, 20), (1, 20), (1, 20)]
+    fits = [[plan.units[i].spec["fit"] for i in u.inputs if plan.units[i].kind == "fit"] for u in of_sgd]
+    assert [[(f["recipe"]["learning_rate"], f["recipe"]["seed"]) for f in part] for part in fits[1:]] == [
+        [({"rank": 0}, -1), ({"rank": 0}, -2), ({"rank": 1}, -1), ({"rank": 1}, -2)],
+        *[[({"rank": None}, -1), ({"rank": None}, -2)]] * 3,
+    ]
+    assert [f["recipe"]["learning_rate"] for f in fits[0]][::2] == [0.01, 0.023, 0.0528, 0.121, 0.279, 0.64]
+    assert set(make(("tune: off", tune)).units) == set(plan.units)
 
 
 def test_only_and_skip_choose_probes_by_glob_and_keep_their_parameters(make: Make) -> None:
@@ -114,8 +131,16 @@ def test_only_and_skip_choose_probes_by_glob_and_keep_their_parameters(make: Mak
 
 def test_the_trainings_alone_are_the_subjects_and_their_searches(make: Make) -> None:
     plan = make(("tune: off", "tune: auto")).trainings()
-    assert len(plan.units) == 4 + 2 + 8
+    assert len(plan.units) == 4 + 6 + 12
     assert {u.kind for u in plan.units.values()} == {"fit", "tune"}
+
+
+def test_the_trainings_that_are_watched_for_a_target_are_among_them(make: Make) -> None:
+    plan = make(("tune: off", "tune: off, target: auto")).trainings()
+    assert sorted(u.label for u in plan.units.values()) == [
+        *(f"train mlp/{o}/{s}" for o in ("adamw", "sgd") for s in range(2)),
+        *(f"watch mlp/{o}/{s}" for o in ("adamw", "sgd") for s in range(2)),
+    ]
 
 
 def test_a_probe_that_has_nothing_to_ask_of_the_data_is_planned_as_skipped_with_its_reason(make: Make) -> None:

@@ -420,3 +420,23 @@ def test_cells_that_vary_while_all_means_agree_are_no_certainty() -> None:
     assert found.low < -0.5
     assert found.high > 0.5
     assert found.p_value == 1.0
+
+
+def test_two_seeds_that_differ_equally_by_luck_are_no_certainty() -> None:
+    cells = np.zeros((2, 360))
+    cells[0, :20], cells[1, 100:120] = -1.0, -1.0  # twenty rows are lost by each seed, others by each
+    found = crossed_difference(np.zeros((2, 360)), cells, bounds=(0.0, 1.0))
+    assert found.value == pytest.approx(-1 / 18)
+    assert found.p_value is not None
+    assert found.p_value > 0.05  # two numbers and their spread cannot tell, whatever the rows
+
+
+@pytest.mark.slow
+def test_small_p_values_of_two_seeds_are_as_rare_as_they_say_sample() -> None:
+    rng, tiny, trials = np.random.default_rng(3), 0, 1500
+    for _ in range(trials):
+        base = rng.random(360) < 0.9
+        sides = [np.where(rng.random((2, 360)) < 0.08, rng.random((2, 360)) < 0.9, base) for _ in range(2)]
+        found = crossed_difference(*sides, bounds=(0.0, 1.0))
+        tiny += found.p_value is not None and found.p_value < 0.005
+    assert stats.binomtest(tiny, trials, 0.005, alternative="greater").pvalue > 0.001

@@ -159,3 +159,13 @@ def test_print_shows_what_is_folded_away_on_the_screen(browser: webdriver.Chrome
         " && d.lastElementChild.getBoundingClientRect().height === 0).length"
     )
     assert hidden == 0
+
+
+def test_the_verdicts_of_contrasts_are_seen_without_scrolling(browser: webdriver.Chrome, report: Path) -> None:
+    see(browser, report)
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('table.contrasts td.reason')].map(e => "
+        "[e.getBoundingClientRect().right, e.closest('.scroll').getBoundingClientRect().right])"
+    )
+    assert boxes
+    assert all(cell <= box + 1 for cell, box in boxes)

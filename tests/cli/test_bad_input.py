@@ -35,6 +35,28 @@ def refused(shell: Any, contents: Contents, *args: object, left: tuple[str, ...]
             "audit.yaml:12: unknown parameter of poisoning.label_flips 'rate'; did you mean 'rates'?",
         ),
         (("[sgd, adamw]", "[sgd, rmsprp]"), "audit.yaml:8: unknown optimizer 'rmsprp'; did you mean 'rmsprop'?"),
+        (
+            ("[sgd, adamw]", "[sgd, rmsprp]"),
+            "did you mean 'rmsprop'? rmsprop (RMSprop): alpha 0.99, eps 1e-08, momentum 0, weight_decay 0; rates ",
+        ),
+        (
+            ("[sgd, adamw]", "[sgd, {name: adamw, settings: {beta_2: 0.9}}]"),
+            "unknown setting of adamw 'beta_2'; did you mean 'beta2'? adamw (AdamW): beta1 0.9, beta2 0.999",
+        ),
+        (
+            ("[sgd, adamw]", "[sgd, {name: adamw, settings: {beta2: 1}}]"),
+            "audit.yaml:8: adamw: beta2 is 1; it must be 0 or more, below 1",
+        ),
+        (
+            ("[sgd, adamw]", "[sgd, {name: adamw, learning_rate: .inf}]"),
+            "learning_rate: Input should be a finite number",
+        ),
+        (("[sgd, adamw]", "[sgd, fromage]"), "fromage comes under CC-BY-NC-SA-4.0, which forbids commercial use"),
+        (("[sgd, adamw]", "[sgd, adahessian]"), "'adahessian' of pytorch_optimizer is not used here: it needs second"),
+        (
+            ("[sgd, adamw]", "[{name: sam, learning_rate: 0.1}], objective: {name: dp, epsilon: 8}"),
+            "dp: sam takes the gradient at about 2 points a step, and the guarantee counts one",
+        ),
         (("architecture: mlp", "architecture: mpl"), "audit.yaml:8: unknown architecture 'mpl'; did you mean 'mlp'?"),
         (("profile: nothing.yaml", "profile: quik"), "audit.yaml:4: unknown profile 'quik'; did you mean 'quick'?"),
         (("source: wine", "source: wind"), "unknown dataset 'wind'; did you mean 'wine'?"),

@@ -144,7 +144,7 @@ def test_every_norm_and_access_answers_the_same_twice_and_what_was_saved_holds(s
         assert ended.code == 0, ended.err
     assert record(folder, "once") == record(folder, "twice")
     results = record(folder, "once")["results"]
-    assert [(r["subject"], r["reliability"]) for r in results if r["probe"] == "evasion.l2"] == [
+    assert sorted((r["subject"], r["reliability"]) for r in results if r["probe"] == "evasion.l2") == [
         ("cut", "suspicious"), ("labels", "suspicious"), ("white", "reliable"),
     ]  # fmt: skip
     flags = {r["subject"]: {c["flag"] for c in r["caveats"]} for r in results}

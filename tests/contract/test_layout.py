@@ -34,8 +34,14 @@ ROOMS = {
     f"auditor/subjects/{name}.py" for name in ("torch_files", "torch_programs", "exported_archive", "sklearn_files")
 }
 # Beside it: what a user's own training left in the store, and the batches of CIFAR, which are read with stand-ins:
-# nothing they name is ever called.
-MAY_DESERIALISE = {DOOR, *ROOMS, "auditor/subjects/kept.py", "auditor/datasets/cifar.py"}
+# nothing they name is ever called. And bytes that conformance has just written itself.
+MAY_DESERIALISE = {
+    DOOR,
+    *ROOMS,
+    "auditor/subjects/kept.py",
+    "auditor/datasets/cifar.py",
+    "auditor/training/conformance.py",
+}
 GLOBAL_RANDOM = {
     "torch.manual_seed",
     "torch.seed",
@@ -55,6 +61,7 @@ MAY_TOUCH_RANDOM = {
     "auditor/training/architectures.py",
     "auditor/training/loop.py",
     "auditor/training/conditions.py",
+    "auditor/training/conformance.py",
     "attacks/art_adapter.py",
 }
 

@@ -24,9 +24,12 @@ from auditor.seeds import Seeds
 from auditor.subject import Access
 from auditor.subjects.torch_subject import TorchSubject
 from auditor.training.loop import fit
+from auditor.variants.applying import applied
+from auditor.variants.names import variant_of
 
 BUILT_IN = [name for name, entry in plugins.names("auditor.probes").items() if plugins.owner(entry) == "auditor"]
 SMALL: dict[str, dict[str, Any]] = {
+    "evasion.learning_rates": {"rates": (0.01, 0.02), "epsilons": (0.02, 0.1), "samples": 40, "steps": 5},
     "evasion.linf": {"epsilons": (0.02, 0.1), "samples": 40, "queries": 20, "minimum_norm": 10},
     "evasion.l2": {"epsilons": (0.2, 0.5), "samples": 40, "queries": 20},
     "evasion.l1": {"epsilons": (0.5, 2), "samples": 40, "queries": 20},
@@ -81,6 +84,8 @@ def case_of(name: str, kind: str, module: torch.nn.Module | None = None) -> Case
     on = table(kind)
     probe = loaded(name)(**SMALL.get(name, {}))
     wanted = probe.fits(Setting(on.data.facts(), on.recipe))
+    if probe.of_variants:
+        return variant_case(probe, kind, module)
 
     def subject(module: torch.nn.Module) -> TorchSubject:
         return TorchSubject(
@@ -96,6 +101,14 @@ def case_of(name: str, kind: str, module: torch.nn.Module | None = None) -> Case
         recipe=on.recipe,
         fitted=lambda key: subject(trained(kind, wanted[key], on.data)),
     )
+
+
+def variant_case(probe: Probe, kind: str, module: torch.nn.Module | None) -> Case:
+    """The int8 variant of a network beside the network."""
+    on = table(kind)
+    original = TorchSubject(module or on.module, classes=len(on.data.classes), shape=on.data.shape)
+    made = applied(original, variant_of("int8"), on.data, root=3)
+    return Case(probe, "net@int8", made, on.data, Seeds(3), variant="int8", unchanged=lambda: original)
 
 
 @cache
@@ -131,7 +144,7 @@ def test_a_probe_declares_its_metrics_with_titles_and_what_it_does_not_see(name:
     names = [m.name for m in kind.metrics]
     assert len(names) == len(set(names)) > 0
     assert all(m.title and m.title[0].isupper() for m in kind.metrics)
-    assert sum(m.headline for m in kind.metrics) == (kind.family != "preflight")  # no property to be compared
+    assert sum(m.headline for m in kind.metrics) == (kind.family not in ("preflight", "efficiency"))  # no security
     assert kind.title
     assert kind.family
     assert kind.version >= 1

@@ -3,6 +3,7 @@
 import re
 
 from auditor.reports import charts
+from auditor.reports.canvas import drawing
 from auditor.reports.charts import Axis, Effect, Effects, Panel, Point, Series, Spot
 
 
@@ -55,3 +56,13 @@ def test_a_drawing_loads_nothing_and_claims_no_font() -> None:
     assert "http" not in svg
     assert "font-family" not in svg
     assert "<style" not in svg
+
+
+def test_long_names_stand_below_each_other_in_a_legend_instead_of_running_out_of_the_drawing() -> None:
+    with drawing("legend", "Names", 7.2, 3.0) as canvas:
+        for k in range(6):
+            canvas.axes.plot([0, 1], [0, k], label=f"adamw~no-decay@pruned-{k}0 - adamw~no-decay")
+        canvas.legend()
+        (legend,) = canvas.figure.legends
+        canvas.figure.draw_without_rendering()
+        assert legend.get_window_extent().width <= canvas.figure.bbox.width

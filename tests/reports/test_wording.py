@@ -74,3 +74,9 @@ def test_counted_things_have_the_right_number() -> None:
 def test_durations_and_large_counts_take_the_unit_that_reads_best() -> None:
     assert [wording.seconds(s) for s in (0.2254, 3.21, 600)] == [f"225{THIN}ms", f"3.2{THIN}s", f"10.0{THIN}min"]
     assert [wording.scaled(n) for n in (570, 1_453_701_120)] == ["570", f"1.45{THIN}G"]
+
+
+def test_what_rounding_left_of_equal_means_is_no_difference() -> None:
+    assert wording.difference(2.8e-17, "share") == f"0.0{THIN}pp"
+    assert wording.difference(-2.8e-17, "number") == "0.000"
+    assert wording.difference(0.0004, "share") == f"+0.04{THIN}pp"

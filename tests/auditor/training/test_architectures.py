@@ -1,5 +1,8 @@
 """Built-in networks fit any shape, and a user's own are called and checked."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -101,3 +104,29 @@ def test_a_users_factory_must_return_a_module(tmp_path, monkeypatch):
         build(recipe("own_networks:numbers"), facts((4,)))
     with pytest.raises(ModelError, match="is a int, not something that can be called"):
         build(recipe("own_networks:size"), facts((4,)))
+
+
+class Seen(nn.Module):
+    """A convolution that keeps what it was given."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(shape[0], 4, 3), nn.Linear(4, classes)
+
+    def forward(self, x):
+        self.given = x
+        return self.last(self.first(x).mean(dim=(2, 3)))
+
+
+def test_channels_last_changes_where_images_lie_and_nothing_of_what_is_answered_or_saved(monkeypatch):
+    monkeypatch.setitem(sys.modules, "seen_nets", SimpleNamespace(seen=Seen))
+    first = build(recipe("seen_nets:seen"), facts((3, 8, 8)))
+    last = build(recipe("seen_nets:seen").model_copy(update={"layout": "channels-last"}), facts((3, 8, 8)))
+    x = torch.rand(5, 3, 8, 8)
+    torch.testing.assert_close(last(x), first(x), atol=1e-6, rtol=0)
+    assert first.net.given.is_contiguous()
+    assert last.net.given.is_contiguous(memory_format=torch.channels_last)
+    assert last.net.given.shape == x.shape
+    kept, other = first.state_dict(), last.state_dict()
+    assert kept.keys() == other.keys()
+    assert all(torch.equal(kept[k], other[k]) and other[k].is_contiguous() for k in kept)

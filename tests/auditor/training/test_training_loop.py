@@ -165,8 +165,14 @@ def test_a_hold_out_that_leaves_nothing_is_refused(blobs):
 
 
 def test_a_refused_combination_of_settings_is_a_clear_error(blobs):
-    with pytest.raises(ConfigError, match=r"sgd refuses its settings.*Nesterov momentum requires a momentum"):
-        trained(blobs, settings={"momentum": 0.0})
+    with pytest.raises(ConfigError, match=r"adabelief refuses its settings.*\[0\.0, 1\.0\)"):
+        trained(blobs, optimizer="adabelief", settings={"beta1": 1.5})
+
+
+def test_without_momentum_there_is_no_looking_ahead(blobs):
+    still = trained(blobs, settings={"momentum": 0.0})
+    plain = trained(blobs, optimizer="sgd-plain")
+    assert same(still.trained.state_dict(), plain.trained.state_dict())
 
 
 @pytest.fixture
@@ -248,3 +254,14 @@ def test_a_change_that_returns_nonsense_is_named(blobs, own_module, name, said):
 def test_a_change_cannot_write_into_the_data(blobs, own_module):
     with pytest.raises(ValueError, match="read-only"):
         trained(blobs, change=Change(function=f"{own_module}:writing"))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lbfgs", "muon", "sam"])
+def test_channels_last_trains_as_well_under_every_kind_of_optimizer(digits, optimizer):
+    rate = {"adamw": 0.01, "lbfgs": 1.0, "muon": 0.02, "sam": 0.1}[optimizer]
+    settings = {"architecture": "strided-cnn", "optimizer": optimizer, "rate": rate, "epochs": 4}
+    first = trained(digits, **settings)
+    last, again = (trained(digits, **settings, layout="channels-last") for _ in range(2))
+    assert same(last.trained.state_dict(), again.trained.state_dict())
+    assert abs(accuracy(last, digits) - accuracy(first, digits)) <= 0.03
+    assert accuracy(last, digits) >= 0.8

@@ -1,0 +1,3 @@
+"""An optimizer whose module ends the process that reads it."""
+
+raise SystemExit("no licence found")
