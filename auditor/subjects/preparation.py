@@ -47,11 +47,6 @@ class Preparation:
             return labels
         return np.where(labels < 0, -1, np.argsort(self.order)[labels])
 
-    @property
-    def does_nothing(self) -> bool:
-        """Whether inputs and answers pass as they are."""
-        return self.scale is None and self.order is None
-
 
 AS_IT_IS = Preparation()
 

@@ -1,6 +1,6 @@
 """How the rows of a batch are changed before a network sees them: mirrored, moved, noisy, partly covered, mixed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -12,8 +12,6 @@ from torch.nn.functional import one_hot
 from auditor.augmentation import Augmentation
 from auditor.dataset import Domain
 from auditor.training.objectives import movable
-
-Draw = Callable[..., torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)

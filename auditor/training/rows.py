@@ -8,8 +8,6 @@ import torch
 from auditor.blocks import Chosen, gather, large
 from auditor.dataset import Array
 
-TensorRows = "torch.Tensor | MappedRows"  # both know len, index_select, slices and split
-
 
 class MappedRows:
     """Rows (N, *shape) that are read when they are asked for, in the manner of a tensor; nothing else is kept."""

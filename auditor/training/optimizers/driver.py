@@ -106,9 +106,7 @@ class StepDriver:
             self._restore_statistics()
             self._trained = None
 
-    def eval(
-        self, batches: Callable[[], Iterable[torch.Tensor]] | None = None, module: nn.Module | None = None
-    ) -> None:
+    def eval(self, batches: Batches | None = None, module: nn.Module | None = None) -> None:
         """Put the weights to be evaluated in place; `train` undoes it.
 
         Where these are others than those trained and a `module` has BatchNorm, its running statistics are taken anew

@@ -55,7 +55,7 @@ def test_a_range_around_zero_is_reached():
 
 def test_without_settings_nothing_happens():
     prepared = preparation(declared(classes=CLASSES, input_range=(0, 1)), facts())
-    assert prepared.does_nothing
+    assert (prepared.scale, prepared.order) == (None, None)
     np.testing.assert_array_equal(prepared.inputs(IMAGES), IMAGES)
 
 
